@@ -50,6 +50,15 @@ func (l *portLease) release() {
 	}
 }
 
+// LeasePort is FreePort for programs that are not tests: the port is kept until release is called.
+func LeasePort() (port int, release func(), err error) {
+	lease, err := leasePort()
+	if err != nil {
+		return 0, nil, err
+	}
+	return lease.port, lease.release, nil
+}
+
 // FreePort returns a port of 127.0.0.1 on which nothing listens, and which no other user of this package
 // gets until the test ends. It is for listeners that the test opens itself and for addresses that must refuse.
 func FreePort(t testing.TB) int {

@@ -7,12 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/scriptproxy/scriptproxy/test/child"
 )
 
 const (
@@ -36,7 +37,7 @@ type Process struct {
 
 	mu       sync.Mutex
 	cmd      *exec.Cmd
-	exited   chan struct{}
+	exited   <-chan struct{}
 	logStart int64 // where in the log the present run begins
 }
 
@@ -106,30 +107,14 @@ func (p *Process) run() error {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = p.dir
 	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.SysProcAttr = sysProcAttr()
-
-	started, exited := make(chan error, 1), make(chan struct{})
-	go startAndWait(cmd, started, exited)
-	if err := <-started; err != nil {
+	exited, err := child.Start(cmd)
+	if err != nil {
 		return fmt.Errorf("start %s: %w", strings.Join(args, " "), err)
 	}
 	p.mu.Lock()
 	p.cmd, p.exited, p.logStart = cmd, exited, info.Size()
 	p.mu.Unlock()
 	return p.awaitReady()
-}
-
-// startAndWait runs cmd on a thread that lives as long as cmd does: Pdeathsig is sent when the starting thread ends, not when the
-// process does, and a goroutine which returns with a locked thread ends it.
-func startAndWait(cmd *exec.Cmd, started chan<- error, exited chan<- struct{}) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Start()
-	started <- err
-	if err == nil {
-		cmd.Wait() // how it ended is in the log; callers ask only whether it runs
-	}
-	close(exited)
 }
 
 // awaitReady waits for the server's own word that it accepts connections, then for its answer to PING. The word
