@@ -1,0 +1,122 @@
+package config
+
+import "time"
+
+// Scripts are the registered scripts and how script calls are treated.
+type Scripts struct {
+	// Directory in which every <name>/<version>.lua is registered without being
+	// listed. A name with more than one version must be listed with the version
+	// that is active: a new file never activates itself. Empty means none.
+	Dir string `yaml:"dir"`
+	// A call that takes longer than this on the node is slow: it is counted and
+	// goes to the slow log.
+	SlowAfter time.Duration `yaml:"slow_after"`
+	// A script that runs longer than this is killed, where Redis allows it. 0
+	// means never.
+	Deadline time.Duration `yaml:"deadline"`
+	// Calls of one script that may run or wait on the nodes at a time. 0 means
+	// no bound.
+	MaxConcurrent int `yaml:"max_concurrent"`
+	// Calls of one script that may wait in the proxy when max_concurrent is
+	// reached. One more is refused with -LIMIT.
+	MaxQueue int `yaml:"max_queue"`
+	// Refuses the calls of a script that had to be killed several times.
+	Breaker Breaker `yaml:"breaker"`
+	// The body of an EVAL that is not registered and shorter than this is sent to
+	// a node as EVAL until it is loaded there. A longer one is loaded first and
+	// called by its sha.
+	EvalBelow Size `yaml:"eval_below"`
+	// What happens to a client's further commands while a script which a node
+	// lost is loaded again for it. "strict" holds them back, so that the order
+	// of the client's commands stays as it was. "fast" does not: they may run
+	// before the call that is sent again.
+	Pipelining Pipelining `yaml:"pipelining"`
+	// Scripts that clients load themselves which the proxy keeps, so that it can
+	// load them again. The least recently used goes first. 0 keeps none.
+	MaxCached int `yaml:"max_cached"`
+	// Bytes of such scripts which the proxy keeps.
+	MaxCachedBytes Size `yaml:"max_cached_bytes"`
+	// The registered scripts.
+	List []Script `yaml:"list"`
+}
+
+// Breaker refuses the calls of a script version for a while after it had to be
+// killed several times. It then lets one call through, to see.
+type Breaker struct {
+	// Kills within window that open it. 0 switches it off.
+	Kills int `yaml:"kills"`
+	// Time in which the kills are counted.
+	Window time.Duration `yaml:"window"`
+	// Time for which calls are refused.
+	OpenFor time.Duration `yaml:"open_for"`
+	// "none" refuses the calls. "previous" activates the version that was active
+	// before, and records it in the audit log.
+	Fallback BreakerFallback `yaml:"fallback"`
+}
+
+// Script is one registered script. In a Config from Load or Parse the settings
+// that were left out have the values of Scripts.
+type Script struct {
+	// Name that clients call it by: EVALSHA <name>. Letters, digits and
+	// . _ : / - up to 128 characters, and not 40 hexadecimal digits.
+	Name string `yaml:"name"`
+	// The version that runs. May be left out when there is only one.
+	Active string `yaml:"active"`
+	// The versions, in order of age. What scripts.dir has of this name is added
+	// to them.
+	Versions Versions `yaml:"versions"`
+	// "read" and "write" say what the script does; "auto" finds out by reading
+	// it.
+	Class Class `yaml:"class"`
+	// Free words for rules and lists.
+	Tags []string `yaml:"tags"`
+	// As scripts.slow_after, for this script.
+	SlowAfter time.Duration `yaml:"slow_after"`
+	// As scripts.deadline, for this script.
+	Deadline time.Duration `yaml:"deadline"`
+	// As scripts.max_concurrent, for this script.
+	MaxConcurrent int `yaml:"max_concurrent"`
+	// As scripts.max_queue, for this script.
+	MaxQueue int `yaml:"max_queue"`
+	// As scripts.breaker, for this script.
+	Breaker Breaker `yaml:"breaker"`
+
+	path string // where the file gives the script, for messages
+}
+
+// Versions are the versions of one script, in the order of the file; those that
+// were found in scripts.dir follow, v2 before v10.
+type Versions []Version
+
+// Version is one version of a script. It is a file name, or a mapping that gives
+// the file or the body, and more.
+type Version struct {
+	// ID is the version's name, the key of the mapping: letters, digits and
+	// . _ - up to 64 characters.
+	ID string `yaml:"-"`
+	// File with the body. Relative to scripts.dir when that is set, else to the
+	// configuration file.
+	File string `yaml:"file"`
+	// The body itself, instead of a file. Its bytes are kept exactly, the last
+	// newline included, because the sha depends on them.
+	Body Body `yaml:"body"`
+	// Whether calls by this version's own sha keep running this version. Else
+	// they run the active one.
+	Pinned bool `yaml:"pinned"`
+
+	// SHA is the SHA-1 of Body in lowercase hexadecimal, as SCRIPT LOAD of these
+	// bytes answers it.
+	SHA string `yaml:"-"`
+
+	path string // where the file gives the version, for messages
+}
+
+// Lookup returns the version with that id.
+func (v Versions) Lookup(id string) (Version, bool) {
+	for _, version := range v {
+		if version.ID == id {
+			return version, true
+		}
+	}
+	return Version{}, false
+}

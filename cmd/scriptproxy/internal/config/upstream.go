@@ -1,0 +1,70 @@
+package config
+
+import "time"
+
+// Upstream names the Redis servers behind the proxy.
+type Upstream struct {
+	// Address of the primary, "host:port" or "unix:/path".
+	Primary string `yaml:"primary"`
+	// Addresses of the replicas.
+	Replicas []string `yaml:"replicas"`
+	// User of the proxy's own connections: health, preloading, kills, and in
+	// the auth mode "service" the clients' commands. Empty with a password means
+	// the default user.
+	Username string `yaml:"username"`
+	// Password of that user. Prefer password_file.
+	Password Secret `yaml:"password"`
+	// File with the password.
+	PasswordFile string `yaml:"password_file"`
+	// TLS to the servers.
+	TLS ClientTLS `yaml:"tls"`
+	// Longest time to connect, with TLS and AUTH.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// How often each node is asked for its role, its offset and its health.
+	PollInterval time.Duration `yaml:"poll_interval"`
+	// Waits between attempts to connect again. They double from min to max,
+	// with jitter.
+	Reconnect Backoff `yaml:"reconnect"`
+	// Connections to the servers.
+	Links Links `yaml:"links"`
+}
+
+// ClientTLS is TLS towards a server.
+type ClientTLS struct {
+	// Whether TLS is spoken.
+	Enabled bool `yaml:"enabled"`
+	// File with the authorities that the server's certificate must be signed by,
+	// PEM. Empty means those of the system.
+	CAFile string `yaml:"ca_file"`
+	// File with the certificate to show to the server, PEM.
+	CertFile string `yaml:"cert_file"`
+	// File with the private key of that certificate, PEM.
+	KeyFile string `yaml:"key_file"`
+	// Name that the server's certificate must have. Empty means the host of the
+	// address.
+	ServerName string `yaml:"server_name"`
+	// Whether the server's certificate is not checked at all. For tests only:
+	// anybody in between can then read and change everything.
+	InsecureSkipVerify bool `yaml:"insecure_skip_verify"`
+}
+
+// Backoff is a range of waits.
+type Backoff struct {
+	// First wait.
+	Min time.Duration `yaml:"min"`
+	// Longest wait.
+	Max time.Duration `yaml:"max"`
+}
+
+// Links are the connections to the servers.
+type Links struct {
+	// Requests that may be waiting for their replies on one shared connection.
+	// Beyond it the proxy stops reading from the clients that feed it.
+	MaxPending int `yaml:"max_pending"`
+	// Dedicated connections to one node: those of clients which are in a
+	// transaction, block, subscribe, or have other state on the server.
+	DedicatedMax int `yaml:"dedicated_max"`
+	// Dedicated connections to one node that are kept open, unused, for the next
+	// client that needs one.
+	DedicatedIdle int `yaml:"dedicated_idle"`
+}

@@ -1,0 +1,231 @@
+package config
+
+import (
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate checks the values of a configuration against each other. Load and
+// Parse have done so; it is for configurations that a program builds. It returns
+// Problems or nil.
+func (c *Config) Validate() error {
+	r := &report{built: true, lines: map[string]int{}}
+	validate(c, r)
+	return r.problems.err()
+}
+
+// validate reports what is wrong in c. Settings whose values could not be
+// decoded have their defaults here, so that one mistake is reported once.
+func validate(c *Config, r *report) {
+	values(r, "", reflect.ValueOf(c).Elem())
+	checkListeners(c, r)
+	checkUpstream(c, r)
+	checkAuth(c, r)
+	checkRouting(c, r)
+	checkLimits(c, r)
+	checkScripts(c, r)
+	checkRegistry(c, r)
+	if c.Policy.Mode != PolicyOff && c.Policy.RulesFile == "" {
+		r.problem("policy.mode", "%q needs policy.rules_file", c.Policy.Mode)
+	}
+	if c.Loops > 1024 {
+		r.problem("loops", "%d is too many; write 0 for one on each CPU", c.Loops)
+	}
+	if c.Slowlog.Size > 1_000_000 {
+		r.problem("slowlog.size", "%d is too many; each call kept takes memory, 1000000 is the most", c.Slowlog.Size)
+	}
+	positive(r, "metrics.max_scripts", c.Metrics.MaxScripts)
+	positive(r, "ping_grace", c.PingGrace)
+}
+
+// values checks what holds for every value of its type: a word is one of its
+// set, a number is not negative.
+func values(r *report, path string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			values(r, path, v.Elem())
+		}
+		return
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.Struct || v.Type() == reflect.TypeFor[Versions]() {
+			return
+		}
+		for i := range v.Len() {
+			at := path + "[" + strconv.Itoa(i) + "]"
+			if script, ok := v.Index(i).Addr().Interface().(*Script); ok && script.path == "scripts.dir" {
+				continue // it has what scripts gives it
+			}
+			values(r, at, v.Index(i))
+		}
+		return
+	case reflect.Struct:
+		for f := range fieldsOf(v.Type()) {
+			key, _ := yamlKey(f)
+			values(r, join(path, key), v.FieldByIndex(f.Index))
+		}
+		return
+	}
+	if e, ok := v.Interface().(enum); ok {
+		if !slices.Contains(e.values(), v.String()) {
+			r.problem(path, "%q is not one of %s", v.String(), strings.Join(e.values(), ", "))
+		}
+	} else if v.CanInt() && v.Int() < 0 {
+		r.problem(path, "%v is negative", v.Interface())
+	}
+}
+
+// positive reports a value that must not be 0 and is; values has reported the
+// negative ones.
+func positive[N int | Size | time.Duration](r *report, path string, value N) {
+	if value == 0 {
+		r.problem(path, "must be more than 0")
+	}
+}
+
+func checkUpstream(c *Config, r *report) {
+	u := &c.Upstream
+	used := make(map[string]string)
+	node := func(path, address string) {
+		if !checkAddress(r, path, address, false) {
+			return
+		}
+		if first, twice := used[address]; twice {
+			r.problem(path, "%s is %s already", address, first)
+			return
+		}
+		used[address] = path
+	}
+	if u.Primary == "" {
+		r.problem("upstream.primary", "is empty; write the address of the Redis primary")
+	} else {
+		node("upstream.primary", u.Primary)
+	}
+	for i, replica := range u.Replicas {
+		node(fmt.Sprintf("upstream.replicas[%d]", i), replica)
+	}
+	for i, l := range c.Listen {
+		if path, ok := used[l.Address]; ok {
+			r.problem(path, "%s is the proxy's own address, listen[%d]", l.Address, i)
+		}
+	}
+	if u.Username != "" && u.Password.IsZero() && u.PasswordFile == "" {
+		r.warn("upstream.username", "has no password; that works only for a user with nopass")
+	}
+	checkClientTLS(r, "upstream.tls", &u.TLS)
+	positive(r, "upstream.connect_timeout", u.ConnectTimeout)
+	if u.PollInterval < 10*time.Millisecond {
+		r.problem("upstream.poll_interval", "%s is too short; 10ms is the least", u.PollInterval)
+	}
+	positive(r, "upstream.reconnect.min", u.Reconnect.Min)
+	if u.Reconnect.Max < u.Reconnect.Min {
+		r.problem("upstream.reconnect.max", "%s is less than min, %s", u.Reconnect.Max, u.Reconnect.Min)
+	}
+	positive(r, "upstream.links.max_pending", u.Links.MaxPending)
+	positive(r, "upstream.links.dedicated_max", u.Links.DedicatedMax)
+	if u.Links.DedicatedIdle > u.Links.DedicatedMax {
+		r.problem("upstream.links.dedicated_idle", "%d is more than dedicated_max, %d", u.Links.DedicatedIdle, u.Links.DedicatedMax)
+	}
+}
+
+func checkClientTLS(r *report, path string, t *ClientTLS) {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		r.problem(path, "cert_file and key_file are needed together")
+	}
+	if !t.Enabled && *t != (ClientTLS{}) {
+		r.warn(path, "has no effect, because enabled is false")
+	}
+	if t.Enabled && t.InsecureSkipVerify {
+		r.warn(path+".insecure_skip_verify", "anybody between the proxy and the server can read and change everything")
+	}
+}
+
+func checkAuth(c *Config, r *report) {
+	if c.Auth.Mode == AuthService && len(c.Auth.Users) == 0 {
+		r.problem("auth.users", "is empty; the mode service needs at least one user")
+	}
+	if c.Auth.Mode == AuthPassthrough && len(c.Auth.Users) > 0 {
+		r.warn("auth.users", "has no effect in the mode passthrough")
+	}
+	seen := make(map[string]bool)
+	for i := range c.Auth.Users {
+		user, path := &c.Auth.Users[i], fmt.Sprintf("auth.users[%d]", i)
+		switch {
+		case user.Name == "":
+			r.problem(path+".name", "is empty")
+		case seen[user.Name]:
+			r.problem(path+".name", "%q is given twice", user.Name)
+		}
+		seen[user.Name] = true
+		digest := user.PasswordSHA256.Reveal()
+		if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
+			r.problem(path+".password_sha256", "is not 64 hexadecimal digits; printf %%s PASSWORD | sha256sum prints them")
+		}
+		if (user.UpstreamUsername == "") != (user.UpstreamPasswordFile == "" && user.UpstreamPassword.IsZero()) {
+			r.problem(path, "upstream_username and upstream_password_file are needed together")
+		}
+	}
+}
+
+func checkRouting(c *Config, r *report) {
+	replicaReads := c.Routing.Reads == RouteReplica || c.Routing.ScriptReads == RouteReplica
+	if c.Routing.Consistency == ConsistencyStrong && c.Routing.Reads == RouteReplica {
+		r.warn("routing.reads", "has no effect, because consistency is strong")
+	}
+	if c.Routing.Fallback == FallbackError && replicaReads && len(c.Upstream.Replicas) == 0 {
+		r.warn("routing.fallback", "refuses every read, because upstream.replicas is empty")
+	}
+}
+
+func checkLimits(c *Config, r *report) {
+	l := &c.Limits
+	positive(r, "limits.max_clients", l.MaxClients)
+	positive(r, "limits.max_client_pending", l.MaxClientPending)
+	positive(r, "limits.accept_backlog", l.AcceptBacklog)
+	positive(r, "limits.drain_timeout", l.DrainTimeout)
+	if l.QueryBuffer < 1<<20 {
+		r.problem("limits.query_buffer", "%s is too little; 1MiB is the least", l.QueryBuffer)
+	}
+	checkOutputBuffer(r, "limits.output_buffer.normal", l.OutputBuffer.Normal)
+	checkOutputBuffer(r, "limits.output_buffer.pubsub", l.OutputBuffer.PubSub)
+}
+
+func checkOutputBuffer(r *report, path string, b OutputBuffer) {
+	if b.Hard > 0 && b.Soft > b.Hard {
+		r.problem(path+".soft", "%s is more than hard, %s", b.Soft, b.Hard)
+	}
+	if b.Soft > 0 && b.SoftFor == 0 {
+		r.problem(path+".soft", "needs soft_for")
+	}
+}
+
+func checkRegistry(c *Config, r *report) {
+	redis := &c.Registry.Redis
+	checkClientTLS(r, "registry.redis.tls", &redis.TLS)
+	if c.Registry.Store != StoreRedis {
+		if redis.Address != "" {
+			r.warn("registry.redis", "has no effect, because registry.store is file")
+		}
+		return
+	}
+	if redis.Address == "" {
+		r.problem("registry.redis.address", "is empty; the store redis needs it")
+	} else {
+		checkAddress(r, "registry.redis.address", redis.Address, false)
+	}
+	if redis.Namespace == "" || strings.ContainsAny(redis.Namespace, " \t\r\n{}*?[]\\") {
+		r.problem("registry.redis.namespace", "%q is no prefix for keys; use letters, digits and . _ : -", redis.Namespace)
+	}
+	if redis.PollInterval < 10*time.Millisecond {
+		r.problem("registry.redis.poll_interval", "%s is too short; 10ms is the least", redis.PollInterval)
+	}
+	if c.Registry.StateFile != "" {
+		r.warn("registry.state_file", "%s has no effect, because registry.store is redis", filepath.Base(c.Registry.StateFile))
+	}
+}

@@ -1,0 +1,124 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var (
+	scriptName = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.:/-]{0,127}$`)
+	versionID  = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.-]{0,63}$`)
+	shaLike    = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+)
+
+func checkScripts(c *Config, r *report) {
+	checkBreaker(r, "scripts.breaker", c.Scripts.Breaker)
+	names := make(map[string]bool, len(c.Scripts.List))
+	bodies := make(map[string]*owner, len(c.Scripts.List))
+	for i := range c.Scripts.List {
+		script := &c.Scripts.List[i]
+		path := script.path
+		if path == "" {
+			path = fmt.Sprintf("scripts.list[%d]", i)
+		}
+		switch {
+		case script.Name == "":
+			r.problem(path, "has no name")
+			continue
+		case shaLike.MatchString(script.Name):
+			r.problem(path, "the name %q looks like a sha; clients could not call it by name", script.Name)
+			continue
+		case !scriptName.MatchString(script.Name):
+			r.problem(path, "the name %q is not allowed; use letters, digits and . _ : / - up to 128 characters", script.Name)
+			continue
+		case names[script.Name]:
+			r.problem(path, "the script %s is listed twice", script.Name)
+			continue
+		}
+		names[script.Name] = true
+		checkVersions(r, path, script, bodies)
+		if path != "scripts.dir" {
+			checkBreaker(r, path+".breaker", script.Breaker)
+		}
+	}
+}
+
+// owner is the script version that a sha belongs to.
+type owner struct{ name, id string }
+
+// checkVersions checks the versions of one script, and that no body belongs to
+// two scripts: a call by its sha could not be given to one of them.
+func checkVersions(r *report, path string, script *Script, bodies map[string]*owner) {
+	if len(script.Versions) == 0 {
+		r.problem(path, "%s has no version; give versions, or files in scripts.dir", script.Name)
+		return
+	}
+	ids := make([]string, len(script.Versions))
+	for i := range script.Versions {
+		version := &script.Versions[i]
+		ids[i] = version.ID
+		at := version.path
+		if at == "" {
+			at = join(path+".versions", version.ID)
+		}
+		if !versionID.MatchString(version.ID) {
+			r.problem(at, "the version %q of %s is not allowed; use letters, digits and . _ - up to 64 characters", version.ID, script.Name)
+		}
+		if len(version.Body) == 0 {
+			if r.built {
+				r.problem(at, "version %s of %s has no body", version.ID, script.Name)
+			}
+			continue // else reported when it was read
+		}
+		if r.built && version.SHA != sha(version.Body) {
+			r.problem(at, "the sha of version %s of %s is not that of its body", version.ID, script.Name)
+			continue
+		}
+		first, taken := bodies[version.SHA]
+		switch {
+		case !taken:
+			bodies[version.SHA] = &owner{script.Name, version.ID}
+		case first.name == script.Name:
+			r.warn(at, "version %s of %s has the same body as version %s", version.ID, script.Name, first.id)
+		default:
+			r.problem(at, "version %s of %s has the same body as version %s of %s; a call by its sha can't belong to both", version.ID, script.Name, first.id, first.name)
+		}
+	}
+	checkActive(r, path, script, ids)
+}
+
+func checkActive(r *report, path string, script *Script, ids []string) {
+	switch _, ok := script.Versions.Lookup(script.Active); {
+	case ok:
+	case script.Active == "" && len(ids) == 1 && r.built:
+		r.problem(path+".active", "%s has no active version", script.Name)
+	case script.Active == "" && path == "scripts.dir":
+		r.problem(path, "%s has %d versions (%s); list it in scripts.list with the one that is active", script.Name, len(ids), some(ids))
+	case script.Active == "":
+		r.problem(path+".active", "%s has %d versions (%s); say which one is active", script.Name, len(ids), some(ids))
+	default:
+		hint := ""
+		if near := nearest(script.Active, ids); near != "" {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+		r.problem(path+".active", "%s has no version %q, only %s%s", script.Name, script.Active, some(ids), hint)
+	}
+}
+
+// some returns the words as a list which is short enough to read.
+func some(words []string) string {
+	const most = 8
+	if len(words) <= most {
+		return strings.Join(words, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+}
+
+func checkBreaker(r *report, path string, b Breaker) {
+	if b.Kills == 0 {
+		return
+	}
+	positive(r, path+".window", b.Window)
+	positive(r, path+".open_for", b.OpenFor)
+}
