@@ -37,8 +37,8 @@ func (*Version) shorthand() string  { return "file" }
 // defaults are not in Default.
 type defaulter interface{ setDefaults() }
 
-// parser is implemented by values with a syntax of their own.
-type parser interface{ parse(text string) error }
+// ownSyntax is implemented by values with a syntax of their own.
+type ownSyntax interface{ parse(text string) error }
 
 // decode puts data into cfg, which holds the defaults.
 func (d *decoder) decode(data []byte, cfg *Config) {
@@ -57,6 +57,7 @@ func (d *decoder) decode(data []byte, cfg *Config) {
 		d.syntax(err)
 	}
 	for _, n := range root.Content {
+		d.lines[""] = n.Line
 		d.value("", n, reflect.ValueOf(cfg).Elem())
 	}
 }
@@ -75,10 +76,7 @@ func (d *decoder) syntax(err error) {
 // value puts n, which stands at path, into v. A null leaves sections and lists
 // as they are, so that a section whose keys are all commented out is no mistake.
 func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
-	if d.nodes++; d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.problem(path, "the file has more than %d values; aliases are probably nested", maxNodes)
-		}
+	if d.exhausted(path) {
 		return
 	}
 	for n.Kind == yaml.AliasNode {
@@ -96,7 +94,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 			d.versions(path, n, target)
 		}
 		return
-	case parser, *time.Duration:
+	case ownSyntax, *time.Duration:
 		d.scalar(path, n, v)
 		return
 	}
@@ -114,6 +112,16 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
+// exhausted counts a value and reports whether there are too many, so that
+// aliases of long lists can't make a short file cost hours.
+func (d *decoder) exhausted(path string) bool {
+	if d.nodes == maxNodes {
+		d.problem(path, "the file has more than %d values; aliases are probably nested", maxNodes)
+	}
+	d.nodes++
+	return d.nodes > maxNodes
+}
+
 func setDefaults(pointer reflect.Value) {
 	if s, ok := pointer.Interface().(defaulter); ok {
 		s.setDefaults()
@@ -127,6 +135,9 @@ func (d *decoder) section(path string, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	for key, child := range d.entries(path, n) {
+		if d.nodes > maxNodes {
+			return
+		}
 		at := join(path, key.Value)
 		field, ok := fieldByKey(v, key.Value)
 		if !ok {
@@ -181,6 +192,9 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, child := range n.Content {
+		if d.nodes > maxNodes {
+			return
+		}
 		at := path + "[" + strconv.Itoa(i) + "]"
 		d.lines[at] = child.Line
 		setDefaults(list.Index(i).Addr())
@@ -205,7 +219,7 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	}
 	var err error
 	switch target := v.Addr().Interface().(type) {
-	case parser:
+	case ownSyntax:
 		err = target.parse(text)
 	case *time.Duration:
 		var parsed time.Duration

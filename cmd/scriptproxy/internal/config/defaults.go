@@ -5,7 +5,7 @@ import "time"
 // Default returns the configuration of an empty file.
 func Default() *Config {
 	return &Config{
-		Listen: []Listener{{Address: "127.0.0.1:6380"}},
+		Listen: []Listener{{Address: "127.0.0.1:6380", Name: "127.0.0.1:6380"}},
 		Admin:  Admin{Listen: "127.0.0.1:9380"},
 		Upstream: Upstream{
 			Primary:        "127.0.0.1:6379",

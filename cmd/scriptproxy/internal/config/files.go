@@ -25,6 +25,9 @@ type resolver struct {
 func (r *resolver) resolve() {
 	c := r.cfg
 	for i := range c.Listen {
+		if c.Listen[i].Name == "" {
+			c.Listen[i].Name = c.Listen[i].Address
+		}
 		r.serverTLS(fmt.Sprintf("listen[%d].tls", i), c.Listen[i].TLS)
 	}
 	r.serverTLS("admin.tls", c.Admin.TLS)

@@ -10,6 +10,8 @@ type Listener struct {
 	// Address to listen on, "host:port" or "unix:/path". An empty host means
 	// all interfaces.
 	Address string `yaml:"address"`
+	// Name for rules and logs. Empty means the address.
+	Name string `yaml:"name"`
 	// TLS with the clients.
 	TLS *ServerTLS `yaml:"tls"`
 	// Whether each connection begins with a PROXY protocol version 2 header. A

@@ -28,6 +28,7 @@ func (r *resolver) scripts() {
 		for j := range script.Versions {
 			version := &script.Versions[j]
 			version.path = join(script.path+".versions", version.ID)
+			version.File = r.scriptFile(version.File)
 			r.body(version)
 		}
 	}
@@ -59,14 +60,13 @@ func set[T any](r *resolver, path string, field *T, value T) {
 	}
 }
 
-// body reads the body of a listed version and computes its sha.
+// body reads the body of a version and computes its sha.
 func (r *resolver) body(version *Version) {
 	switch {
 	case version.File != "" && len(version.Body) > 0:
 		r.problem(version.path, "has a file and a body; keep one of them")
 		return
 	case version.File != "":
-		version.File = r.scriptFile(version.File)
 		data, err := r.read(version.File, maxBody)
 		if err != nil {
 			r.problem(version.path, "%s", err)
@@ -92,9 +92,9 @@ func sha(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// scriptFile returns the path of a listed script file.
+// scriptFile returns the path of a listed script file, empty when there is none.
 func (r *resolver) scriptFile(file string) string {
-	if dir := r.cfg.Scripts.Dir; dir != "" && !filepath.IsAbs(file) {
+	if dir := r.cfg.Scripts.Dir; dir != "" && file != "" && !filepath.IsAbs(file) {
 		return filepath.Join(dir, file)
 	}
 	return r.placed(file)

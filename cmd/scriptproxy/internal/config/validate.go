@@ -31,7 +31,7 @@ func validate(c *Config, r *report) {
 	checkLimits(c, r)
 	checkScripts(c, r)
 	checkRegistry(c, r)
-	if c.Policy.Mode != PolicyOff && c.Policy.RulesFile == "" {
+	if (c.Policy.Mode == PolicyAudit || c.Policy.Mode == PolicyEnforce) && c.Policy.RulesFile == "" {
 		r.problem("policy.mode", "%q needs policy.rules_file", c.Policy.Mode)
 	}
 	if c.Loops > 1024 {
@@ -58,11 +58,7 @@ func values(r *report, path string, v reflect.Value) {
 			return
 		}
 		for i := range v.Len() {
-			at := path + "[" + strconv.Itoa(i) + "]"
-			if script, ok := v.Index(i).Addr().Interface().(*Script); ok && script.path == "scripts.dir" {
-				continue // it has what scripts gives it
-			}
-			values(r, at, v.Index(i))
+			values(r, path+"["+strconv.Itoa(i)+"]", v.Index(i))
 		}
 		return
 	case reflect.Struct:
@@ -71,6 +67,9 @@ func values(r *report, path string, v reflect.Value) {
 			values(r, join(path, key), v.FieldByIndex(f.Index))
 		}
 		return
+	}
+	if !r.built && !r.given(path) {
+		return // a default, or inherited and reported where it is given
 	}
 	if e, ok := v.Interface().(enum); ok {
 		if !slices.Contains(e.values(), v.String()) {

@@ -16,7 +16,7 @@ func checkListeners(c *Config, r *report) {
 	if len(c.Listen) == 0 {
 		r.problem("listen", "is empty; write at least one address")
 	}
-	used := make(map[string]string)
+	used, names := make(map[string]string), make(map[string]string)
 	claim := func(path, address string) {
 		if !checkAddress(r, path, address, true) {
 			return
@@ -30,6 +30,10 @@ func checkListeners(c *Config, r *report) {
 	for i := range c.Listen {
 		l, path := &c.Listen[i], fmt.Sprintf("listen[%d]", i)
 		claim(path, l.Address)
+		if first, twice := names[l.Name]; twice && l.Name != "" && l.Name != l.Address {
+			r.problem(path+".name", "%q is the name of %s already", l.Name, first)
+		}
+		names[l.Name] = path
 		if network, _ := l.Network(); l.UnixMode != 0 && network != "unix" {
 			r.problem(path+".unix_mode", "is for unix sockets; %s is none", l.Address)
 		}
@@ -94,8 +98,9 @@ func checkAddress(r *report, path, address string, listener bool) bool {
 		if scheme == "rediss" || scheme == "tls" {
 			hint = " and switch on tls"
 		}
-		// What stands before an @ may be a password.
-		r.problem(path, "is a URL; write only host:port%s, such as %q", hint, after[strings.LastIndex(after, "@")+1:])
+		after = after[strings.LastIndex(after, "@")+1:] // what stands before it may be a password
+		after, _, _ = strings.Cut(after, "/")
+		r.problem(path, "is a URL; write only host:port%s, such as %q", hint, after)
 		return false
 	}
 	host, port, err := net.SplitHostPort(address)

@@ -47,8 +47,8 @@ func checkScripts(c *Config, r *report) {
 // owner is the script version that a sha belongs to.
 type owner struct{ name, id string }
 
-// checkVersions checks the versions of one script, and that no body belongs to
-// two scripts: a call by its sha could not be given to one of them.
+// checkVersions checks the versions of one script, and warns when a body belongs
+// to two scripts: a call by its sha can't be moved to the active version of one.
 func checkVersions(r *report, path string, script *Script, bodies map[string]*owner) {
 	if len(script.Versions) == 0 {
 		r.problem(path, "%s has no version; give versions, or files in scripts.dir", script.Name)
@@ -80,9 +80,9 @@ func checkVersions(r *report, path string, script *Script, bodies map[string]*ow
 		case !taken:
 			bodies[version.SHA] = &owner{script.Name, version.ID}
 		case first.name == script.Name:
-			r.warn(at, "version %s of %s has the same body as version %s", version.ID, script.Name, first.id)
+			r.problem(at, "version %s of %s has the same body as version %s; a body is one version", version.ID, script.Name, first.id)
 		default:
-			r.problem(at, "version %s of %s has the same body as version %s of %s; a call by its sha can't belong to both", version.ID, script.Name, first.id, first.name)
+			r.warn(at, "version %s of %s has the same body as version %s of %s; a call by its sha runs this body, whatever is active", version.ID, script.Name, first.id, first.name)
 		}
 	}
 	checkActive(r, path, script, ids)
