@@ -1,0 +1,77 @@
+# make build        bin/scriptproxy, static
+# make demo         a Redis, the proxy in front of it, and commands to try
+# make test         all tests under the race detector, against real Redis servers
+# make bench        the benchmark against twemproxy, haproxy and bare Redis; BENCHFLAGS="-help" lists what can be chosen
+# make bench-docs   the same, written to docs/benchmarks.md
+# make lint         gofmt, go vet, staticcheck, and who may import whom
+# make fuzz         every fuzz target for FUZZTIME
+# make docs-check   links and commands in the documents
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME    ?= 10s
+# Seconds for all fuzz targets together; empty for no limit.
+FUZZBUDGET  ?=
+BENCHFLAGS  ?=
+TESTFLAGS   ?=
+# The race detector makes the tests about five times slower; one package needs a minute or two on two cores.
+TESTTIMEOUT ?= 10m
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEPGUARD    := github.com/OpenPeeDeeP/depguard/v2/cmd/depguard@v2.3.0
+
+# The version is stamped in, so Go need not ask git for one (which fails in a clone that another user owns).
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+.DEFAULT_GOAL := build
+.PHONY: build cross demo test bench bench-docs bench-smoke lint fuzz docs-check clean
+
+build:
+	$(BUILD) -o bin/scriptproxy ./cmd/scriptproxy
+
+# Linux is what the program runs on. Elsewhere it has to build, and to say so when started.
+cross:
+	GOOS=linux GOARCH=amd64 $(BUILD) -o bin/scriptproxy-linux-amd64 ./cmd/scriptproxy
+	GOOS=linux GOARCH=arm64 $(BUILD) -o bin/scriptproxy-linux-arm64 ./cmd/scriptproxy
+	GOOS=darwin GOARCH=arm64 $(BUILD) -o bin/scriptproxy-darwin-arm64 ./cmd/scriptproxy
+
+demo: build
+	bin/scriptproxy demo
+
+test:
+	@.ci/packages gcc redis-server redis-cli redis-benchmark
+	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+bin/bench: FORCE
+	$(GO) build -buildvcs=false -o bin/bench ./test/bench
+
+bench: build bin/bench
+	@.ci/packages redis-server redis-benchmark nutcracker haproxy
+	bin/bench $(BENCHFLAGS)
+
+bench-docs: build bin/bench
+	@.ci/packages redis-server redis-benchmark nutcracker haproxy
+	bin/bench $(BENCHFLAGS) -markdown docs/benchmarks.md
+
+bench-smoke: build bin/bench
+	@.ci/packages redis-server redis-benchmark nutcracker haproxy
+	bin/bench -smoke
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(DEPGUARD) ./...
+
+fuzz:
+	@.ci/packages redis-server
+	.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)
+
+docs-check:
+	$(GO) test -count=1 ./test/docs
+
+clean:
+	rm -rf bin
+
+FORCE:
+.PHONY: FORCE
