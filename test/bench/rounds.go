@@ -65,6 +65,9 @@ func measureGroups(ctx context.Context, b *bed, groups []group, o options, progr
 					return nil, fmt.Errorf("%s through %s, round %d: %w", g.title(), rowTitle(c.target.name, c.command.byName), r+1, err)
 				}
 				results[i].Rows[j].Samples = append(results[i].Rows[j].Samples, s)
+				if o.requests == 0 { // the calibrating run may have met a busy moment
+					cells[i][j].requests = max(1000, int(s.PerSecond*o.seconds))
+				}
 			}
 		}
 		fmt.Fprintf(progress, "round %d of %d: %s\n", r+1, o.rounds, time.Since(started).Round(time.Second))
