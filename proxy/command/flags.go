@@ -51,6 +51,7 @@ var flagByName = func() map[string]Flags {
 	for i, name := range flagNames {
 		m[name] = 1 << i
 	}
+	m["skip_commandlog"] = SkipSlowlog // Valkey 8.1 and later
 	return m
 }()
 

@@ -60,7 +60,7 @@ func finderOf(c *Command) finder {
 
 // Keys appends the indexes of the key arguments to dst, in the order in which the key specs give them, and returns
 // it. arg gives argument i of n, the command's name being argument 0; for a container Keys goes on to the subcommand
-// by itself. It finds what COMMAND GETKEYS finds, and does not allocate but to grow dst. On an error, which is
+// by itself. It finds what COMMAND GETKEYS of Redis 7 and later finds, and does not allocate but to grow dst. On an error, which is
 // ErrKeys or ErrKeysUnknown, dst comes back as it was.
 //
 // The channels of SPUBLISH, SSUBSCRIBE and SUNSUBSCRIBE are no keys.
@@ -74,13 +74,13 @@ func (c *Command) Keys(n int, arg func(int) []byte, dst []int) ([]int, error) {
 	case findNone:
 		return dst, nil
 	case findBySpecs:
-		return c.keysBySpecs(n, arg, dst)
-	case findByRange:
-		last := c.LastKey
-		if last < 0 {
-			last += n
+		dst, err := c.keysBySpecs(n, arg, dst)
+		if err != nil && c.FirstKey > 0 && c.Flags&MovableKeys == 0 {
+			return c.keysByRange(n, dst) // PFMERGE without sources is valid, and its second spec is not
 		}
-		return appendRange(dst, n, c.FirstKey, last, c.Step)
+		return dst, err
+	case findByRange:
+		return c.keysByRange(n, dst)
 	case findFirst:
 		return appendRange(dst, n, 1, 1, 1)
 	case findSort:
@@ -89,6 +89,14 @@ func (c *Command) Keys(n int, arg func(int) []byte, dst []int) ([]int, error) {
 		return migrateKeys(n, arg, dst)
 	}
 	return dst, ErrKeysUnknown
+}
+
+func (c *Command) keysByRange(n int, dst []int) ([]int, error) {
+	last := c.LastKey
+	if last < 0 {
+		last += n
+	}
+	return appendRange(dst, n, c.FirstKey, last, c.Step)
 }
 
 func (c *Command) keysBySpecs(n int, arg func(int) []byte, dst []int) ([]int, error) {
@@ -120,6 +128,9 @@ func (c *Command) keysBySpecs(n int, arg func(int) []byte, dst []int) ([]int, er
 		if err != nil {
 			return dst[:start], err
 		}
+	}
+	if len(dst) == start && c.Flags&NoMandatoryKeys == 0 {
+		return dst, ErrKeys
 	}
 	return dst, nil
 }

@@ -7,9 +7,12 @@ import (
 
 // Redis's errors about the number of keys of a script call, without their code, which is ERR.
 var (
-	ErrNotInteger      = errors.New("value is not an integer or out of range")
-	ErrBadNumKeys      = errors.New("Bad number of keys provided") //nolint:staticcheck // Redis's words
-	ErrTooManyKeys     = errors.New("Number of keys can't be greater than number of args")
+	ErrNotInteger = errors.New("value is not an integer or out of range")
+	//lint:ignore ST1005 Redis's own words
+	ErrBadNumKeys = errors.New("Bad number of keys provided")
+	//lint:ignore ST1005 Redis's own words
+	ErrTooManyKeys = errors.New("Number of keys can't be greater than number of args")
+	//lint:ignore ST1005 Redis's own words
 	ErrNegativeNumKeys = errors.New("Number of keys can't be negative")
 )
 

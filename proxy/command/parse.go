@@ -13,6 +13,7 @@ const (
 	maxReplySize = 16 << 20
 	maxCommands  = 10_000
 	maxNameSize  = 128
+	maxKeySpecs  = 64      // per command; MIGRATE, GEORADIUS and SORT have up to 3
 	maxPosition  = 1 << 20 // arity and positions; RESP commands have at most this many arguments
 )
 
@@ -20,8 +21,9 @@ const (
 // reply is not trusted: it may be cut short, huge or malicious, and the answer then is an error that says what is
 // wrong with it. The table does not refer to the reply's memory.
 //
-// Servers before Redis 7 report neither key specs nor subcommands: for commands of theirs that are embedded, those are
-// taken from Embedded(). Flags and elements that this package does not know are left out.
+// Servers before Redis 7 report too little; for commands of theirs that are embedded the rest is taken from Embedded().
+// Flags and elements that this package does not know are left out, and so are POST and HOST:, for which every server
+// closes the connection.
 func Parse(commandReply []byte) (*Table, error) {
 	if len(commandReply) > maxReplySize {
 		return nil, fmt.Errorf("command table: the reply to COMMAND has %d bytes, more than %d", len(commandReply), maxReplySize)
@@ -57,7 +59,7 @@ func (r *replyReader) commands(container string) ([]*Command, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c == nil || seen[c.Name] {
+		if c == nil || seen[c.Name] || hangsUp[c.Name] {
 			continue
 		}
 		seen[c.Name] = true
@@ -156,17 +158,21 @@ func (r *replyReader) each(do func(string)) error {
 	return nil
 }
 
-// completeFromEmbedded gives a command, whose server reports too little, the key specs and subcommands that are
-// embedded for that name.
+// completeFromEmbedded replaces what a server before Redis 7 reports of a command by what is embedded for that name,
+// but for the arity, the key range and additional flags: such a server gives neither key specs nor subcommands nor
+// the flag blocking, and calls TIME, ROLE and the like readonly.
 func (c *Command) completeFromEmbedded() {
 	known := Embedded().Lookup([]byte(c.Name))
 	if known == nil || c.Flags&Module != 0 {
 		return
 	}
-	if c.KeySpecs == nil {
-		c.KeySpecs = known.KeySpecs
-	}
-	if c.subs == nil {
-		c.subs = mergeAll(nil, known.subs)
-	}
+	c.Flags = known.Flags | c.Flags&^ReadOnly
+	c.Categories = known.Categories
+	c.KeySpecs = known.KeySpecs
+	c.subs = mergeAll(nil, known.subs)
 }
+
+// hangsUp names what servers before Redis 7 report as commands, and all servers answer by closing the connection, as a
+// defence against HTTP requests made by browsers. The table leaves them unknown, so that they get a connection of
+// their own.
+var hangsUp = map[string]bool{"POST": true, "HOST:": true}

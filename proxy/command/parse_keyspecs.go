@@ -13,6 +13,9 @@ func (r *replyReader) keySpecs(c *Command) error {
 	if err != nil {
 		return err
 	}
+	if n > maxKeySpecs {
+		return fmt.Errorf("%d key specs, more than %d", n, maxKeySpecs)
+	}
 	c.KeySpecs = []KeySpec{}
 	for range n {
 		spec, err := r.keySpec()

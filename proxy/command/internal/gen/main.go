@@ -1,24 +1,23 @@
 // Gen writes the embedded command table from a real server's COMMAND reply.
 //
-// With -addr it asks that server; else it starts the redis-server on the PATH on a free port of the loopback
-// interface, asks it, and ends it. See ../../text.go for the format.
+// With -addr it asks that server; else it starts one as tests do, by default the redis-server on the PATH, and ends
+// it. See ../../text.go for the format.
 package main
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
 func main() {
@@ -33,12 +32,12 @@ func main() {
 
 func run(addr, out string) error {
 	if addr == "" {
-		started, stop, err := startServer()
+		server, err := redisserver.StartProcess(redisserver.Config{})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w; name a running server with -addr instead", err)
 		}
-		defer stop()
-		addr = started
+		defer server.Close()
+		addr = server.Addr()
 	}
 	info, err := ask(addr, "INFO server\r\n")
 	if err != nil {
@@ -110,53 +109,6 @@ func orMinus(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// startServer starts a redis-server that keeps nothing, and returns its address and what ends it.
-func startServer() (addr string, stop func(), err error) {
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		return "", nil, fmt.Errorf("no redis-server to ask: %w; install it or name a running one with -addr", err)
-	}
-	dir, err := os.MkdirTemp("", "gen")
-	if err != nil {
-		return "", nil, err
-	}
-	port, err := freePort()
-	if err != nil {
-		return "", nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--dir", dir)
-	if err := cmd.Start(); err != nil {
-		cancel()
-		return "", nil, err
-	}
-	stop = func() {
-		cancel()
-		cmd.Wait()
-		os.RemoveAll(dir)
-	}
-	addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		_, err := ask(addr, "PING\r\n")
-		if err == nil {
-			return addr, stop, nil
-		}
-		if time.Now().After(deadline) {
-			stop()
-			return "", nil, fmt.Errorf("redis-server on %s does not answer: %w", addr, err)
-		}
-	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // ask sends one inline command and returns the bytes of its reply.
