@@ -8,7 +8,8 @@
 # make docs-check   links and commands in the documents
 
 GO          ?= go
-VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# What the program calls itself; empty for what Go makes of the newest tag and the commit.
+VERSION     ?=
 FUZZTIME    ?= 10s
 # Seconds for all fuzz targets together; empty for no limit.
 FUZZBUDGET  ?=
@@ -20,8 +21,10 @@ TESTTIMEOUT ?= 10m
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEPGUARD    := github.com/OpenPeeDeeP/depguard/v2/cmd/depguard@v2.3.0
 
-# The version is stamped in, so Go need not ask git for one (which fails in a clone that another user owns).
-BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+# Go takes the commit from git, which refuses in a clone that another user owns.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
+LDFLAGS  := -s -w $(if $(VERSION),-X github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/cli.version=$(VERSION))
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
 .PHONY: build cross demo test bench bench-docs bench-smoke lint fuzz docs-check clean
