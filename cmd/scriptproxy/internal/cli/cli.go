@@ -46,6 +46,7 @@ func newRoot(streams Streams) *urfave.Command {
 		Commands: []*urfave.Command{
 			serveCommand(streams),
 			checkCommand(streams),
+			demoCommand(streams),
 			versionCommand(streams),
 		},
 		Reader:                streams.In,
