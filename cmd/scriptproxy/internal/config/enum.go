@@ -68,8 +68,7 @@ const (
 
 func (Fallback) values() []string { return []string{"primary", "error"} }
 
-// Pipelining says what happens to a client's further commands while a lost
-// script is loaded again.
+// Pipelining says whether what follows a script call in a pipeline waits for it.
 type Pipelining string
 
 // Values of Pipelining.

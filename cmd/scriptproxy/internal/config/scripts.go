@@ -22,14 +22,14 @@ type Scripts struct {
 	MaxQueue int `yaml:"max_queue"`
 	// Refuses the calls of a script that had to be killed several times.
 	Breaker Breaker `yaml:"breaker"`
-	// The body of an EVAL that is not registered and shorter than this is sent to
-	// a node as EVAL until it is loaded there. A longer one is loaded first and
-	// called by its sha.
+	// A script call in the middle of a pipeline is sent with the script's body
+	// when that is at most this long. It then can't fail because the node lost
+	// the script, and what follows need not wait for its reply.
 	EvalBelow Size `yaml:"eval_below"`
-	// What happens to a client's further commands while a script which a node
-	// lost is loaded again for it. "strict" holds them back, so that the order
-	// of the client's commands stays as it was. "fast" does not: they may run
-	// before the call that is sent again.
+	// "strict" keeps the order of a client's pipeline even when a node lost a
+	// script behind the proxy's back: what follows a call that is sent by its sha
+	// waits for its reply. "fast" does not wait; a call of a lost script may then
+	// run after later requests of its pipeline.
 	Pipelining Pipelining `yaml:"pipelining"`
 	// Scripts that clients load themselves which the proxy keeps, so that it can
 	// load them again. The least recently used goes first. 0 keeps none.
