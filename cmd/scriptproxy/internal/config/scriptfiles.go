@@ -2,8 +2,6 @@ package config
 
 import (
 	"cmp"
-	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,11 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/scriptproxy/scriptproxy/policy/registry"
 )
 
-// maxBody bounds one script. Redis would take 512 MiB, but holds its whole cache
-// in memory and parses a script while everybody waits.
-const maxBody = 4 << 20
+// maxBody bounds one script, as the registry does. Redis would take 512 MiB, but
+// holds its whole cache in memory and parses a script while everybody waits.
+const maxBody = 1 << 20
 
 // scripts reads the bodies of the listed versions, adds those of scripts.dir,
 // and fills in what listed scripts inherit.
@@ -84,12 +84,7 @@ func (r *resolver) body(version *Version) {
 		r.problem(version.path, "the body has more than %s", Size(maxBody))
 		return
 	}
-	version.SHA = sha(version.Body)
-}
-
-func sha(body []byte) string {
-	sum := sha1.Sum(body) //nolint:gosec // Redis names scripts by their SHA-1
-	return hex.EncodeToString(sum[:])
+	version.SHA = registry.SHA(version.Body)
 }
 
 // scriptFile returns the path of a listed script file, empty when there is none.

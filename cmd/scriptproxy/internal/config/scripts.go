@@ -58,7 +58,7 @@ type Breaker struct {
 // that were left out have the values of Scripts.
 type Script struct {
 	// Name that clients call it by: EVALSHA <name>. Letters, digits and
-	// . _ : / - up to 128 characters, and not 40 hexadecimal digits.
+	// . _ : - /, up to 128 characters, and not 40 hexadecimal digits.
 	Name string `yaml:"name"`
 	// The version that runs. May be left out when there is only one.
 	Active string `yaml:"active"`
@@ -91,8 +91,8 @@ type Versions []Version
 // Version is one version of a script. It is a file name, or a mapping that gives
 // the file or the body, and more.
 type Version struct {
-	// ID is the version's name, the key of the mapping: letters, digits and
-	// . _ - up to 64 characters.
+	// ID is the version's name, the key of the mapping: as a script's name,
+	// without a slash.
 	ID string `yaml:"-"`
 	// File with the body. Relative to scripts.dir when that is set, else to the
 	// configuration file.

@@ -2,14 +2,9 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
-)
 
-var (
-	scriptName = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.:/-]{0,127}$`)
-	versionID  = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.-]{0,63}$`)
-	shaLike    = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+	"github.com/scriptproxy/scriptproxy/policy/registry"
 )
 
 func checkScripts(c *Config, r *report) {
@@ -22,18 +17,16 @@ func checkScripts(c *Config, r *report) {
 		if path == "" {
 			path = fmt.Sprintf("scripts.list[%d]", i)
 		}
-		switch {
-		case script.Name == "":
-			r.problem(path, "has no name")
+		named := path
+		if r.given(path + ".name") {
+			named += ".name"
+		}
+		if err := registry.ValidateName(script.Name); err != nil {
+			r.problem(named, "%s", err)
 			continue
-		case shaLike.MatchString(script.Name):
-			r.problem(path, "the name %q looks like a sha; clients could not call it by name", script.Name)
-			continue
-		case !scriptName.MatchString(script.Name):
-			r.problem(path, "the name %q is not allowed; use letters, digits and . _ : / - up to 128 characters", script.Name)
-			continue
-		case names[script.Name]:
-			r.problem(path, "the script %s is listed twice", script.Name)
+		}
+		if names[script.Name] {
+			r.problem(named, "the script %s is listed twice", script.Name)
 			continue
 		}
 		names[script.Name] = true
@@ -62,8 +55,8 @@ func checkVersions(r *report, path string, script *Script, bodies map[string]*ow
 		if at == "" {
 			at = join(path+".versions", version.ID)
 		}
-		if !versionID.MatchString(version.ID) {
-			r.problem(at, "the version %q of %s is not allowed; use letters, digits and . _ - up to 64 characters", version.ID, script.Name)
+		if err := registry.ValidateVersion(version.ID); err != nil {
+			r.problem(at, "%s", err)
 		}
 		if len(version.Body) == 0 {
 			if r.built {
@@ -71,7 +64,7 @@ func checkVersions(r *report, path string, script *Script, bodies map[string]*ow
 			}
 			continue // else reported when it was read
 		}
-		if r.built && version.SHA != sha(version.Body) {
+		if r.built && version.SHA != registry.SHA(version.Body) {
 			r.problem(at, "the sha of version %s of %s is not that of its body", version.ID, script.Name)
 			continue
 		}
