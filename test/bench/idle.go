@@ -65,7 +65,7 @@ func idleThrough(ctx context.Context, name string, serverPort int, o options) ([
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			conn, err := openUsed(t.addr())
+			conn, err := openUsed(t.addr(), 10*time.Second)
 			if err != nil {
 				return fmt.Errorf("connection %d: %w", len(conns)+1, err)
 			}
@@ -102,21 +102,21 @@ func idleThrough(ctx context.Context, name string, serverPort int, o options) ([
 	return results, nil
 }
 
-// openUsed opens a connection over which one command has been answered.
-func openUsed(addr string) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+// openUsed opens a connection over which one command has been answered, both within timeout.
+func openUsed(addr string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout("tcp", addr, timeout)
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(timeout))
 	if _, err := conn.Write(redisserver.AppendCommand(nil, "GET", "missing")); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	var reply [len("$-1\r\n")]byte
-	if _, err := io.ReadFull(conn, reply[:]); err != nil || string(reply[:]) != "$-1\r\n" {
+	if n, err := io.ReadFull(conn, reply[:]); err != nil || string(reply[:]) != "$-1\r\n" {
 		conn.Close()
-		return nil, fmt.Errorf("GET of a key that does not exist answered %q, %v", reply, err)
+		return nil, fmt.Errorf("GET of a key that does not exist answered %q (%v)", reply[:n], err)
 	}
 	return conn, nil
 }
