@@ -77,7 +77,7 @@ func TestAProblemIsReportedAtTheLineOfItsField(t *testing.T) {
 	for _, p := range err.(Problems) {
 		got = append(got, fmt.Sprintf("%s:%d", p.File, p.Line))
 	}
-	if want := "p.yaml:7 p.yaml:3 p.yaml:9"; strings.Join(got, " ") != want {
+	if want := "p.yaml:3 p.yaml:7 p.yaml:9"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }

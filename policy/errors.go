@@ -31,7 +31,7 @@ func (p Problem) Error() string {
 	return b.String()
 }
 
-// Problems is the error of Compile: everything that is wrong, in the order of the rules.
+// Problems is the error of Compile: everything that is wrong, in the order of the lines.
 type Problems []Problem
 
 // Error gives one problem a line.
