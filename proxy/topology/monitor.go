@@ -1,0 +1,493 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+)
+
+// Options say which nodes there are and how to ask them.
+type Options struct {
+	// Primary and Replicas are host:port or unix:/path.
+	Primary  string
+	Replicas []string
+	// Username and Password are the proxy's own; empty for none.
+	Username, Password string
+	// Dial opens a connection to a node; nil dials TCP or unix.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// PollInterval is how often a node is asked for its role and offset.
+	PollInterval time.Duration
+	// SilentAfter is how long a poll waits before the node counts as busy.
+	SilentAfter time.Duration
+	// GoneAfter is how long a node may be silent, without even a BUSY,
+	// before it counts as down. It must be longer than the server's
+	// busy-reply-threshold, before which Redis says nothing at all.
+	GoneAfter      time.Duration
+	ConnectTimeout time.Duration
+	// Now is the clock of the loops, in nanoseconds.
+	Now func() int64
+	// Prepare readies a node that came up, with a client of its own, before
+	// it is given reads. An error is told and retried with the next poll.
+	Prepare func(ctx context.Context, n *Node, c *redis.Client) error
+	// Changed hears of a new View or of a node's change of state, on the
+	// node's goroutine.
+	Changed func(v *View, n *Node)
+	Logger  *slog.Logger
+}
+
+// Hello is what the primary says of itself, for the proxy's own HELLO.
+type Hello struct {
+	Server, Version, Mode string
+	// Modules is a RESP array, or empty.
+	Modules []byte
+}
+
+// Monitor polls the nodes and keeps the View. Any goroutine may call it.
+type Monitor struct {
+	opts     Options
+	view     atomic.Pointer[View]
+	hello    atomic.Pointer[Hello]
+	authless atomic.Bool
+	noneFrom atomic.Int64 // since when there is no primary
+
+	mu      sync.Mutex // roles, history
+	history []mark
+	replID  string
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+// mark says that the primary's offset was at least this at that time.
+type mark struct {
+	at, offset int64
+}
+
+// historyLen marks at ten a second cover a replica that is 25 s behind;
+// beyond that it counts as not caught up at all.
+const historyLen = 256
+
+// New makes a monitor that has not asked anybody yet.
+func New(o Options) *Monitor {
+	if o.Dial == nil {
+		o.Dial = dialPlain
+	}
+	m := &Monitor{opts: o}
+	v := &View{Why: "no node has answered yet"}
+	now := o.Now()
+	for i, addr := range append([]string{o.Primary}, o.Replicas...) {
+		v.All = append(v.All, NewNode(addr, i, now))
+	}
+	v.Primary, v.Replicas = v.All[0], v.All[1:]
+	m.view.Store(v)
+	m.hello.Store(&Hello{Server: "redis", Version: "7.0.0", Mode: "standalone"})
+	return m
+}
+
+// View is the current picture.
+func (m *Monitor) View() *View { return m.view.Load() }
+
+// Hello is what the primary said of itself last.
+func (m *Monitor) Hello() *Hello { return m.hello.Load() }
+
+// AuthRequired reports that the server refuses who has not said AUTH. It is
+// true until the server was heard.
+func (m *Monitor) AuthRequired() bool { return !m.authless.Load() }
+
+// NoPrimaryFor is how long no node, or more than one, has claimed to be the
+// primary; 0 when one does.
+func (m *Monitor) NoPrimaryFor(now int64) time.Duration { return since(m.noneFrom.Load(), now) }
+
+// Start asks every node once, and then goes on polling until Close. It
+// returns when each was heard or failed, or when ctx ends.
+func (m *Monitor) Start(ctx context.Context) {
+	run, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	heard := make(chan struct{}, len(m.View().All))
+	for _, n := range m.View().All {
+		m.wg.Add(1)
+		go func() {
+			defer m.wg.Done()
+			m.pollNode(run, n, heard)
+		}()
+	}
+	for range m.View().All {
+		select {
+		case <-heard:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close stops polling and waits.
+func (m *Monitor) Close() {
+	if m.cancel != nil {
+		m.cancel()
+	}
+	m.wg.Wait()
+}
+
+// Client makes a client for a node with the proxy's own user. It neither
+// retries nor keeps more than a few connections; the caller closes it.
+func (m *Monitor) Client(n *Node) *redis.Client { return m.client(n.Addr, nil) }
+
+// Dial opens a connection to a node under the proxy's own user, for the
+// caller to close.
+func (m *Monitor) Dial(ctx context.Context, n *Node) (net.Conn, error) {
+	c, err := m.opts.Dial(ctx, n.Addr)
+	if err != nil || m.opts.Password == "" {
+		return c, err
+	}
+	args := []string{"AUTH", m.opts.Password}
+	if m.opts.Username != "" {
+		args = []string{"AUTH", m.opts.Username, m.opts.Password}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetDeadline(deadline)
+	}
+	line := make([]byte, 256)
+	_, err = c.Write(resp.AppendCommand(nil, args...))
+	if err == nil {
+		var k int
+		k, err = c.Read(line)
+		line = line[:k]
+	}
+	if err == nil && !strings.HasPrefix(string(line), "+OK") {
+		err = fmt.Errorf("AUTH: %s", strings.TrimSpace(string(line)))
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (m *Monitor) client(addr string, onConnect func()) *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: addr,
+		Dialer: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return m.opts.Dial(ctx, addr)
+		},
+		OnConnect: func(context.Context, *redis.Conn) error {
+			if onConnect != nil {
+				onConnect()
+			}
+			return nil
+		},
+		Username: m.opts.Username, Password: m.opts.Password,
+		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: m.opts.ConnectTimeout, ReadTimeout: m.opts.SilentAfter, WriteTimeout: m.opts.SilentAfter,
+		PoolSize: 2, MaxIdleConns: 1, ContextTimeoutEnabled: true,
+	})
+}
+
+func dialPlain(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		return d.DialContext(ctx, "unix", path)
+	}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// poller is what the goroutine of one node knows.
+type poller struct {
+	m         *Monitor
+	n         *Node
+	client    *redis.Client
+	connected bool // since the last look at the server's identity
+	runID     string
+	silent    int64 // since when nothing was heard
+}
+
+func (m *Monitor) pollNode(ctx context.Context, n *Node, heard chan<- struct{}) {
+	p := &poller{m: m, n: n}
+	p.client = m.client(n.Addr, func() { p.connected = true })
+	defer p.client.Close()
+	tick := time.NewTicker(m.opts.PollInterval)
+	defer tick.Stop()
+	first := true
+	for {
+		p.poll(ctx)
+		if first {
+			heard <- struct{}{}
+			first = false
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *poller) poll(ctx context.Context) {
+	started := p.m.opts.Now()
+	wasUp, wasBusy, wasRole := p.n.Up(), p.n.Busy(), p.n.Role()
+	info, err := p.client.Info(ctx, "replication").Result()
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil && (p.connected || p.runID == "") {
+		p.connected = false
+		err = p.identify(ctx)
+	}
+	switch {
+	case err == nil:
+		p.silent = 0
+		p.n.busySince.Store(0)
+		p.n.setUp()
+		p.m.take(p.n, parseInfo(info), started)
+	case isBusy(err):
+		p.silent = 0
+		p.busy(started)
+	case isTimeout(err):
+		if p.silent == 0 {
+			p.silent = started
+		}
+		if p.n.Up() && time.Duration(p.m.opts.Now()-p.silent) < p.m.opts.GoneAfter {
+			p.busy(p.silent)
+			break
+		}
+		p.n.fail(started, fmt.Errorf("no answer for %s", time.Duration(p.m.opts.Now()-p.silent).Round(100*time.Millisecond)))
+	default:
+		p.silent = 0
+		p.n.fail(started, err)
+	}
+	p.m.elect()
+	if p.n.Up() && !p.n.ready.Load() && !p.n.Busy() {
+		p.prepare(ctx)
+	}
+	if p.m.opts.Changed != nil {
+		p.m.opts.Changed(p.m.View(), p.n)
+	}
+	if log := p.m.opts.Logger; log != nil {
+		switch {
+		case wasUp != p.n.Up() && p.n.Up():
+			log.Info("node is up", "node", p.n.Addr, "role", p.n.Role().String())
+		case wasUp != p.n.Up():
+			log.Warn("node is down", "node", p.n.Addr, "error", p.n.LastError())
+		case wasBusy != p.n.Busy() && p.n.Busy():
+			log.Warn("node is busy", "node", p.n.Addr)
+		case wasBusy != p.n.Busy():
+			log.Info("node is no longer busy", "node", p.n.Addr)
+		case wasRole != p.n.Role() && wasRole != RoleUnknown:
+			log.Warn("node changed its role", "node", p.n.Addr, "role", p.n.Role().String())
+		}
+	}
+}
+
+func (p *poller) busy(from int64) {
+	p.n.busySince.CompareAndSwap(0, from)
+	p.n.setUp()
+}
+
+// identify looks at who answers on a new connection: a server that was
+// started anew has none of the scripts.
+func (p *poller) identify(ctx context.Context) error {
+	info, err := p.client.Info(ctx, "server").Result()
+	if err != nil {
+		return err
+	}
+	fields := parseInfo(info)
+	if id := fields["run_id"]; id != p.runID {
+		if p.runID != "" {
+			p.n.LostScripts(p.n.Epoch())
+		}
+		p.runID = id
+	}
+	version := fields["redis_version"]
+	p.n.readScript.Store(majorVersion(version) >= 7)
+	hello := &Hello{Server: "redis", Version: version, Mode: fields["redis_mode"]}
+	if fields["server_name"] == "valkey" {
+		hello.Server, hello.Version = "valkey", fields["valkey_version"]
+	}
+	if hello.Mode == "" {
+		hello.Mode = "standalone"
+	}
+	if p.n == p.m.View().Primary {
+		p.m.hello.Store(hello)
+		p.m.authless.Store(p.m.answersAnybody(ctx, p.n.Addr))
+	}
+	return nil
+}
+
+// answersAnybody tries PING without AUTH.
+func (m *Monitor) answersAnybody(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ConnectTimeout)
+	defer cancel()
+	c, err := m.opts.Dial(ctx, addr)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetDeadline(deadline)
+	}
+	if _, err := io.WriteString(c, "PING\r\n"); err != nil {
+		return false
+	}
+	var b [64]byte
+	n, err := c.Read(b[:])
+	return err == nil && !strings.HasPrefix(string(b[:n]), "-NOAUTH")
+}
+
+func (p *poller) prepare(ctx context.Context) {
+	if p.m.opts.Prepare == nil {
+		p.n.SetReady(true)
+		return
+	}
+	epoch := p.n.Epoch()
+	c := p.m.client(p.n.Addr, nil)
+	defer c.Close()
+	if err := p.m.opts.Prepare(ctx, p.n, c); err != nil {
+		if p.m.opts.Logger != nil && ctx.Err() == nil {
+			p.m.opts.Logger.Warn("scripts could not be loaded; trying again", "node", p.n.Addr, "error", err)
+		}
+		return
+	}
+	if p.n.Epoch() == epoch {
+		p.n.SetReady(true)
+	}
+}
+
+// take stores what a node said of its replication.
+func (m *Monitor) take(n *Node, f map[string]string, started int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id := f["master_replid"]
+	if f["role"] == "master" {
+		n.role.Store(uint32(RolePrimary))
+		n.linkUp.Store(true)
+		offset := number(f["master_repl_offset"])
+		n.offset.Store(offset)
+		n.lagBytes.Store(0)
+		n.lag.Store(0)
+		if n != m.View().Primary {
+			return
+		}
+		if id != m.replID {
+			m.replID, m.history = id, m.history[:0]
+		}
+		if len(m.history) == historyLen {
+			m.history = append(m.history[:0], m.history[historyLen/4:]...)
+		}
+		m.history = append(m.history, mark{at: started, offset: offset})
+		return
+	}
+	n.role.Store(uint32(RoleReplica))
+	n.linkUp.Store(f["master_link_status"] == "up")
+	offset := number(f["slave_repl_offset"])
+	n.offset.Store(offset)
+	if id != m.replID || len(m.history) == 0 {
+		n.caughtUp.Store(0)
+		n.lag.Store(int64(time.Hour))
+		return
+	}
+	last := m.history[len(m.history)-1]
+	n.lagBytes.Store(max(0, last.offset-offset))
+	caught := int64(0)
+	for i := len(m.history) - 1; i >= 0; i-- {
+		if m.history[i].offset <= offset {
+			caught = m.history[i].at
+			break
+		}
+	}
+	n.caughtUp.Store(caught)
+	n.lag.Store(last.at - caught)
+}
+
+// elect finds the primary among what the nodes say.
+func (m *Monitor) elect() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.View()
+	var claims []*Node
+	for _, n := range old.All {
+		if n.Up() && n.Role() == RolePrimary {
+			claims = append(claims, n)
+		}
+	}
+	primary, why := old.Primary, old.Why
+	switch len(claims) {
+	case 0:
+		if primary == nil {
+			why = "no node says it is the primary"
+		}
+	case 1:
+		primary, why = claims[0], ""
+	default:
+		primary = nil
+		why = conflict(claims)
+	}
+	if primary == old.Primary && why == old.Why {
+		return
+	}
+	v := &View{Primary: primary, All: old.All, Why: why}
+	for _, n := range old.All {
+		if n != primary {
+			v.Replicas = append(v.Replicas, n)
+		}
+	}
+	if primary != old.Primary {
+		m.replID, m.history = "", nil
+		for _, n := range old.All {
+			n.caughtUp.Store(0)
+		}
+		switch {
+		case primary == nil:
+			m.noneFrom.Store(m.opts.Now())
+		default:
+			m.noneFrom.Store(0)
+		}
+		if m.opts.Logger != nil {
+			if primary == nil {
+				m.opts.Logger.Error("no primary", "reason", why)
+			} else {
+				m.opts.Logger.Warn("primary changed", "node", primary.Addr)
+			}
+		}
+	}
+	m.view.Store(v)
+}
+
+func conflict(claims []*Node) string {
+	best := claims[0]
+	var names []string
+	for _, n := range claims {
+		names = append(names, n.Addr)
+		if n.Offset() > best.Offset() {
+			best = n
+		}
+	}
+	return fmt.Sprintf("%s all say they are the primary, %s with the newest offset", strings.Join(names, " and "), best.Addr)
+}
+
+func isBusy(err error) bool { return strings.HasPrefix(err.Error(), "BUSY ") }
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return (errors.As(err, &ne) && ne.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)) &&
+		!errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func parseInfo(text string) map[string]string {
+	f := make(map[string]string)
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			f[k] = v
+		}
+	}
+	return f
+}
