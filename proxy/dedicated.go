@@ -1,0 +1,344 @@
+//go:build linux
+
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+)
+
+// sessionState is what a server keeps for a connection, so that the session
+// needs one of its own.
+type sessionState uint16
+
+const (
+	inMulti sessionState = 1 << iota
+	watching
+	subscribed
+	// sticky sessions did something whose end can't be seen; they keep their
+	// link, which nobody else gets afterwards.
+	sticky
+	// tainted links can't be given to another session.
+	tainted
+)
+
+// dedicate gives the session a link of its own to the primary.
+func (s *session) dedicate() routing {
+	if s.ded != nil {
+		if _, st := s.ready(s.ded); st != routed {
+			return st
+		}
+		return routed
+	}
+	if s.head != nil {
+		s.hold(holdDrain)
+		return waiting
+	}
+	view := s.w.srv.topo.View()
+	if view.Primary == nil {
+		s.w.shard.Error(metrics.ErrUnavailable)
+		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
+		return answered
+	}
+	link, err := s.group.Dedicate(view.Primary)
+	if err == upstream.ErrDedicatedLimit {
+		s.w.pool.WaitDedicated(s)
+		s.hold(holdLink)
+		return waiting
+	}
+	if err != nil {
+		s.w.shard.Error(metrics.ErrUnavailable)
+		s.replyDynamic(unavailable(view.Primary, false, err))
+		return answered
+	}
+	s.ded, s.cur = link, link
+	link.SetTap(s, false)
+	return routed
+}
+
+// own sends a request on the session's dedicated link.
+func (s *session) own(r *resp.Request, kind pendingKind) (*pending, bool) {
+	if st := s.dedicate(); st != routed {
+		return nil, st == answered
+	}
+	p := s.w.newPending(s, kind)
+	s.send(s.ded, p, r.Raw())
+	return p, true
+}
+
+// keepDedicated is for what the proxy can't see the end of.
+func (s *session) keepDedicated(r *resp.Request) bool {
+	p, ok := s.own(r, kindPlain)
+	if p != nil {
+		s.state |= sticky | tainted
+	}
+	return ok
+}
+
+// block is for commands that may hold their connection.
+func (s *session) block(r *resp.Request) bool {
+	if s.state&inMulti != 0 {
+		return s.forward(r, false)
+	}
+	p, ok := s.own(r, kindPlain)
+	if p != nil {
+		s.blocked = true
+	}
+	return ok
+}
+
+// transaction follows MULTI and WATCH to their ends.
+func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
+	if s.ded == nil && (cmd.Op == command.OpExec || cmd.Op == command.OpDiscard || cmd.Op == command.OpUnwatch) {
+		// Without MULTI or WATCH the server's answer is the same on any link.
+		return s.forward(r, false)
+	}
+	kind := kindPlain
+	if cmd.Op == command.OpExec && s.ext != nil && s.ext.selected != nil {
+		kind = kindSelect
+	}
+	p, ok := s.own(r, kind)
+	if p == nil {
+		return ok
+	}
+	switch cmd.Op {
+	case command.OpMulti:
+		s.state |= inMulti
+		if s.ext != nil {
+			clear(s.ext.queued)
+		}
+	case command.OpWatch:
+		if s.state&inMulti == 0 {
+			s.state |= watching
+		}
+	case command.OpUnwatch:
+		if s.state&inMulti == 0 {
+			s.state &^= watching
+		}
+	case command.OpExec, command.OpDiscard:
+		if s.ext != nil {
+			p.group = s.ext.selected
+			s.ext.selected = nil
+		}
+		s.state &^= inMulti | watching
+	}
+	return true
+}
+
+// maybeRelease gives the dedicated link back when nothing is kept on it.
+func (s *session) maybeRelease() {
+	if s.state&^tainted != 0 || s.ded == nil {
+		return
+	}
+	link := s.ded
+	s.ded, s.cur = nil, nil
+	if s.state&tainted != 0 || link.Group() != s.group || link.Pending() > 0 {
+		s.state &^= tainted
+		link.SetTap(nil, false)
+		link.Fail(errReleased)
+		return
+	}
+	link.Resume()
+	s.group.Release(link)
+}
+
+// dropDedicated is for a session that ends: the server must forget what it
+// keeps for it, a blocked command included.
+func (s *session) dropDedicated(err error) {
+	if s.ded == nil {
+		return
+	}
+	link := s.ded
+	s.ded = nil
+	link.SetTap(nil, false)
+	if s.state != 0 || link.Pending() > 0 || link.Group() != s.group {
+		link.Fail(err)
+		return
+	}
+	link.Group().Release(link)
+}
+
+// LinkClosed ends a session whose state was lost with its link, as it would
+// have ended without a proxy.
+func (s *session) LinkClosed(err error) {
+	s.ded = nil
+	if s.cur != nil && !s.cur.Alive() {
+		s.cur = nil
+	}
+	if s.state&^tainted != 0 {
+		s.endAfterReplies(err)
+	}
+	s.state = 0
+}
+
+// subscriptions counts what a session is subscribed to, as the server says.
+type subscriptions struct {
+	channels, patterns, shards int
+}
+
+func (n *subscriptions) none() bool { return n.channels == 0 && n.patterns == 0 && n.shards == 0 }
+
+// subscribe sends a SUBSCRIBE, an UNSUBSCRIBE, or a kin of theirs.
+func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
+	if s.state&inMulti != 0 {
+		s.state |= sticky | tainted
+		return s.forward(r, false)
+	}
+	p, ok := s.own(r, kindSubscribe)
+	if p == nil {
+		return ok
+	}
+	p.left = r.Len() - 1
+	s.state |= subscribed
+	s.needExtra()
+	s.ded.SetTap(s, s.flags&resp3 == 0)
+	return true
+}
+
+// Item takes what a dedicated link brings besides replies.
+func (s *session) Item(item []byte, kind byte) bool {
+	if kind != '*' && kind != '>' {
+		if s.ded.Head() != nil {
+			return false
+		}
+		s.emit(item) // MONITOR's lines
+		return true
+	}
+	name, rest := firstBulk(item)
+	count, add := s.subscriptionCount(name)
+	if count == nil {
+		switch string(name) {
+		case "message", "pmessage", "smessage", "invalidate", "tracking-redir-broken":
+		default:
+			if kind == '*' && s.ded.Head() != nil {
+				return false
+			}
+		}
+		s.emit(item)
+		return true
+	}
+	p := s.subscribePending()
+	if p != nil && p.left == 0 {
+		// UNSUBSCRIBE without arguments: one confirmation for each, or one
+		// to say that there was none.
+		p.left = max(1, *count)
+	}
+	s.countSubscription(count, add, rest)
+	if p == nil {
+		s.emit(item)
+		return true
+	}
+	p.left--
+	if p.left > 0 {
+		p.pass(item)
+		return true
+	}
+	return false
+}
+
+// subscriptionCount tells which count a confirmation is about, and which way
+// it goes; nil for what is none.
+func (s *session) subscriptionCount(name []byte) (count *int, add bool) {
+	if s.ext == nil {
+		return nil, false
+	}
+	n := &s.ext.subs
+	switch string(name) {
+	case "subscribe":
+		return &n.channels, true
+	case "unsubscribe":
+		return &n.channels, false
+	case "psubscribe":
+		return &n.patterns, true
+	case "punsubscribe":
+		return &n.patterns, false
+	case "ssubscribe":
+		return &n.shards, true
+	case "sunsubscribe":
+		return &n.shards, false
+	}
+	return nil, false
+}
+
+// countSubscription brings a count up to what the server reports: the total
+// of channels and patterns, or that of shard channels.
+func (s *session) countSubscription(count *int, add bool, rest []byte) {
+	n := &s.ext.subs
+	total, ok := lastInteger(rest)
+	if !ok {
+		return
+	}
+	known := n.channels + n.patterns
+	if count == &n.shards {
+		known = n.shards
+	}
+	*count = max(0, *count+total-known)
+	if n.none() {
+		s.state &^= subscribed
+		s.ded.SetTap(s, false)
+	} else {
+		s.state |= subscribed
+	}
+}
+
+func (s *session) subscribePending() *pending {
+	c := s.ded.Head()
+	if c == nil {
+		return nil
+	}
+	if p, ok := c.Owner.(*pending); ok && p.kind == kindSubscribe {
+		return p
+	}
+	return nil
+}
+
+// firstBulk returns the first element of an array or push that is a bulk
+// string, and what follows it.
+func firstBulk(item []byte) (name, rest []byte) {
+	i := bytes.IndexByte(item, '\n')
+	if i < 0 || i+1 >= len(item) || item[i+1] != '$' {
+		return nil, nil
+	}
+	item = item[i+2:]
+	j := bytes.IndexByte(item, '\r')
+	if j < 0 {
+		return nil, nil
+	}
+	n, err := strconv.Atoi(string(item[:j]))
+	if err != nil || n < 0 || j+2+n > len(item) {
+		return nil, nil
+	}
+	return item[j+2 : j+2+n], item[j+2+n:]
+}
+
+// lastInteger reads the integer that ends an item.
+func lastInteger(item []byte) (int, bool) {
+	i := bytes.LastIndexByte(item, ':')
+	if i < 0 {
+		return 0, false
+	}
+	n, err := strconv.Atoi(string(bytes.TrimRight(item[i+1:], "\r\n")))
+	return n, err == nil
+}
+
+// extra is what few sessions need.
+type extra struct {
+	name, libName, libVersion string
+	user                      string
+	subs                      subscriptions
+	selected                  *upstream.Group  // SELECT inside MULTI
+	queued                    map[*Script]bool // bodies sent inside MULTI
+	addr                      string
+}
+
+func (s *session) needExtra() *extra {
+	if s.ext == nil {
+		s.ext = &extra{}
+	}
+	return s.ext
+}

@@ -1,0 +1,78 @@
+//go:build linux
+
+package proxy
+
+import (
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+)
+
+// dispatch decides one request, and sends it on or answers it. It returns
+// false when the request has to wait: the session is then held, and the same
+// request comes again. more tells that the client has already sent what
+// follows.
+func (s *session) dispatch(r *resp.Request, more bool) bool {
+	w := s.w
+	cmd := w.gen.Commands.Lookup(r.Arg(0))
+	if cmd == nil {
+		// Not known here: a module's or a newer server's command. It may
+		// write, block, or change the connection for good.
+		w.shard.Request(metrics.ClassWrite)
+		return s.keepDedicated(r)
+	}
+	w.shard.Request(metrics.Class(cmd.Class))
+	if s.flags&authenticated == 0 && w.srv.refuseUnauthenticated(s, cmd) {
+		return true
+	}
+	if s.inflight >= uint32(w.gen.Settings.Pipeline) {
+		return s.hold(holdDrain)
+	}
+	if cmd.Op != command.OpNone && cmd.ArityOK(r.Len()) {
+		switch cmd.Op {
+		case command.OpPing:
+			return s.ping(cmd, r)
+		case command.OpEval, command.OpEvalRO, command.OpEvalSha, command.OpEvalShaRO:
+			return s.callScript(cmd, r, more)
+		case command.OpFCall, command.OpFCallRO:
+			return s.callFunction(cmd, r)
+		case command.OpScript, command.OpFunction:
+			return s.scriptAdmin(cmd, r)
+		case command.OpMulti, command.OpExec, command.OpDiscard, command.OpWatch, command.OpUnwatch:
+			return s.transaction(cmd, r)
+		case command.OpSubscribe, command.OpPSubscribe, command.OpSSubscribe,
+			command.OpUnsubscribe, command.OpPUnsubscribe, command.OpSUnsubscribe:
+			return s.subscribe(cmd, r)
+		case command.OpMonitor, command.OpSync, command.OpDebug, command.OpShutdown, command.OpReadonly, command.OpReadwrite, command.OpAsking:
+			return s.keepDedicated(r)
+		case command.OpAuth, command.OpHello, command.OpSelect, command.OpReset, command.OpQuit, command.OpClient:
+			return s.identity(cmd, r)
+		}
+	}
+	if cmd.BlocksWith(r.Len(), r.Arg) {
+		return s.block(r)
+	}
+	return s.forward(r, s.readOnly(cmd, r))
+}
+
+// readOnly tells whether a request may run on a replica, and twice.
+func (s *session) readOnly(cmd *command.Command, r *resp.Request) bool {
+	if cmd.IsContainer() && r.Len() > 1 {
+		if sub := cmd.Sub(r.Arg(1)); sub != nil {
+			cmd = sub
+		}
+	}
+	return cmd.ReplicaOK()
+}
+
+// forward sends a request as it came.
+func (s *session) forward(r *resp.Request, read bool) bool {
+	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaReads, read)
+	if st != routed {
+		return st == answered
+	}
+	p := s.w.newPending(s, kindPlain)
+	p.read = read
+	s.send(link, p, r.Raw())
+	return true
+}

@@ -1,0 +1,84 @@
+//go:build linux
+
+package proxy
+
+import (
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+)
+
+// PingMode says what answers PING.
+type PingMode uint8
+
+// Ping modes.
+const (
+	// PingUpstream answers PONG while the primary is reachable or busy, or
+	// was within the grace.
+	PingUpstream PingMode = iota
+	// PingLocal always answers PONG.
+	PingLocal
+)
+
+// Consistency says which replica may answer a read.
+type Consistency uint8
+
+// Consistencies.
+const (
+	// ConsistencySession: one that has the session's last write.
+	ConsistencySession Consistency = iota
+	// ConsistencyEventual: any within the allowed lag.
+	ConsistencyEventual
+	// ConsistencyStrong: none; reads go to the primary.
+	ConsistencyStrong
+)
+
+// Settings are the choices of an operator that a reload can change.
+type Settings struct {
+	// ReplicaReads and ReplicaScriptReads send plain reads, and scripts that
+	// only read, to replicas.
+	ReplicaReads, ReplicaScriptReads bool
+	Consistency                      Consistency
+	// NoFallback refuses a read for which no replica is fit, instead of
+	// sending it to the primary.
+	NoFallback bool
+	// MaxLag and MaxLagBytes bound how far behind a replica may be; 0 bytes
+	// means no bound.
+	MaxLag      time.Duration
+	MaxLagBytes int64
+
+	Ping      PingMode
+	PingGrace time.Duration
+
+	// SlowAfter is when a script call counts as slow.
+	SlowAfter time.Duration
+	// EvalBelow is the size in bytes up to which a pipelined script call is
+	// sent with its body, so that what follows need not wait; see script.go.
+	EvalBelow int
+	// LoosePipelining never waits behind a script call in a pipeline: when a
+	// node lost the script behind the proxy's back, a call may then run after
+	// later requests of its own pipeline.
+	LoosePipelining bool
+
+	// OutputLimit closes a session whose unsent replies pass it, in bytes.
+	OutputLimit int
+	// Pipeline is how many requests of one session may be in flight.
+	Pipeline int
+	// MaxClients bounds the sessions.
+	MaxClients int
+	// IdleTimeout closes sessions that sent nothing for so long; 0 never.
+	IdleTimeout time.Duration
+	// KeepAlive is TCP keepalive's idle time; 0 is off.
+	KeepAlive time.Duration
+	Request   resp.Limits
+}
+
+// Generation is one immutable configuration of the data plane. A request is
+// decided by the one that was current when it was read.
+type Generation struct {
+	ID       uint64
+	Settings Settings
+	Commands *command.Table
+	Scripts  *ScriptTable
+}

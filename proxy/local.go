@@ -1,0 +1,413 @@
+//go:build linux
+
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/tidwall/redcon"
+)
+
+// ping answers PING here, so that health checks pass by whatever runs on the
+// server. Inside MULTI it is queued like any other command.
+func (s *session) ping(cmd *command.Command, r *resp.Request) bool {
+	if s.state&inMulti != 0 || r.Len() > 2 {
+		return s.forward(r, true)
+	}
+	w := s.w
+	outcome := metrics.PingPong
+	if w.gen.Settings.Ping == PingUpstream {
+		var down string
+		if outcome, down = w.srv.pingOutcome(); outcome == metrics.PingUnavailable {
+			w.shard.Ping(outcome)
+			s.reply(down)
+			return true
+		}
+	}
+	w.shard.Ping(outcome)
+	inSubscriber := s.state&subscribed != 0 && s.flags&resp3 == 0
+	switch {
+	case inSubscriber:
+		// In RESP2's subscriber mode the answer has the form of a message
+		// (server.c, pingCommand).
+		b := redcon.AppendArray(nil, 2)
+		b = redcon.AppendBulkString(b, "pong")
+		if r.Len() == 2 {
+			b = redcon.AppendBulk(b, r.Arg(1))
+		} else {
+			b = redcon.AppendBulkString(b, "")
+		}
+		s.reply(string(b))
+	case r.Len() == 2:
+		if s.head == nil {
+			if s.out == nil {
+				s.out = w.loop.GetBuffer()
+			}
+			s.out.B = redcon.AppendBulk(s.out.B, r.Arg(1))
+			s.emitted()
+		} else {
+			s.reply(string(redcon.AppendBulk(nil, r.Arg(1))))
+		}
+	default:
+		s.reply("+PONG\r\n")
+	}
+	return true
+}
+
+// identity takes the commands that speak of the connection itself.
+func (s *session) identity(cmd *command.Command, r *resp.Request) bool {
+	if s.state&inMulti != 0 && cmd.Op != command.OpQuit && cmd.Op != command.OpReset {
+		return s.inTransaction(cmd, r)
+	}
+	switch cmd.Op {
+	case command.OpQuit:
+		s.quit()
+		return true
+	case command.OpReset:
+		return s.reset()
+	case command.OpSelect:
+		return s.selectDB(r)
+	case command.OpAuth:
+		return s.auth(r)
+	case command.OpHello:
+		return s.hello(r)
+	}
+	return s.client(cmd, r)
+}
+
+// inTransaction queues a command on the connection itself behind MULTI.
+func (s *session) inTransaction(cmd *command.Command, r *resp.Request) bool {
+	if cmd.Op == command.OpSelect {
+		if db, err := strconv.Atoi(string(r.Arg(1))); err == nil && db >= 0 && db < maxDB {
+			k := s.group.Key()
+			k.DB = db
+			s.needExtra().selected = s.group.With(k)
+			s.state |= tainted
+		}
+		return s.forward(r, false)
+	}
+	s.state |= sticky | tainted
+	return s.forward(r, false)
+}
+
+func (s *session) quit() {
+	if s.head == nil {
+		s.emitString("+OK\r\n")
+		s.endAfterReplies(errQuit)
+		return
+	}
+	s.reply("+OK\r\n")
+	s.tail.last = true
+	s.flags |= closing
+}
+
+// reset brings the session back to where it began (networking.c, resetCommand).
+func (s *session) reset() bool {
+	if s.head != nil && s.state&subscribed == 0 {
+		return s.hold(holdDrain)
+	}
+	if s.ded != nil {
+		s.state |= tainted
+		s.state &= tainted
+		s.blocked = false
+		s.dropDedicated(errReleased)
+		s.cur = nil
+		s.state = 0
+	}
+	s.ext = nil
+	s.flags &^= resp3 | authenticated
+	s.setGroup(s.w.anon)
+	s.w.srv.greetSession(s)
+	s.reply("+RESET\r\n")
+	return true
+}
+
+// maxDB bounds the databases a session may ask for; servers have 16 unless
+// told otherwise, and answer for the rest.
+const maxDB = 1 << 20
+
+// selectDB asks the server on the link of the database asked for, which
+// learns thereby whether it exists.
+func (s *session) selectDB(r *resp.Request) bool {
+	if s.head != nil {
+		return s.hold(holdDrain)
+	}
+	db, err := strconv.Atoi(string(r.Arg(1)))
+	if err != nil || db < 0 || db >= maxDB {
+		return s.forward(r, false) // the server words the error
+	}
+	k := s.group.Key()
+	if s.ded != nil {
+		// The dedicated link goes along; nobody else gets it afterwards.
+		k.DB = db
+		p, ok := s.own(r, kindSelect)
+		if p != nil {
+			p.group = s.group.With(k)
+			s.state |= tainted
+			s.flags |= holdDrain
+		}
+		return ok
+	}
+	k.DB = db
+	return s.onGroup(s.group.With(k), r.Raw(), kindSelect)
+}
+
+// onGroup sends a request on the primary's shared link of another group,
+// which becomes the session's when the server agrees.
+func (s *session) onGroup(g *upstream.Group, request []byte, kind pendingKind) bool {
+	view := s.w.srv.topo.View()
+	if view.Primary == nil {
+		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
+		return true
+	}
+	link, err := g.Shared(view.Primary)
+	if err != nil {
+		s.w.shard.Error(metrics.ErrUnavailable)
+		s.replyDynamic(unavailable(view.Primary, false, err))
+		return true
+	}
+	p := s.w.newPending(s, kind)
+	p.group = g
+	p.read = true
+	s.send(link, p, request)
+	s.flags |= holdDrain
+	return true
+}
+
+// setGroup moves the session to another group of links.
+func (s *session) setGroup(g *upstream.Group) {
+	s.group.Sessions--
+	g.Sessions++
+	s.group = g
+}
+
+// auth has the server check a user, on a link that carries nothing else.
+func (s *session) auth(r *resp.Request) bool {
+	if s.head != nil {
+		return s.hold(holdDrain)
+	}
+	if s.w.srv.service {
+		s.reply("-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?\r\n")
+		return true
+	}
+	if r.Len() > 3 {
+		s.reply("-ERR syntax error\r\n")
+		return true
+	}
+	user, password := "", string(r.Arg(r.Len()-1))
+	if r.Len() == 3 {
+		user = string(r.Arg(1))
+	}
+	return s.authenticate(user, password, r.Raw(), nil)
+}
+
+func (s *session) authenticate(user, password string, request []byte, then *greeting) bool {
+	view := s.w.srv.topo.View()
+	if view.Primary == nil {
+		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
+		return true
+	}
+	checks := s.w.pool.Group(upstream.Key{Purpose: upstream.PurposeAuth, Proto: 2})
+	link, err := checks.Shared(view.Primary)
+	if err != nil {
+		s.w.shard.Error(metrics.ErrUnavailable)
+		s.replyDynamic(unavailable(view.Primary, false, err))
+		return true
+	}
+	p := s.w.newPending(s, kindAuth)
+	k := s.group.Key()
+	k.Identity = upstream.NewIdentity(user, password)
+	if then != nil {
+		k.Proto = then.proto
+	}
+	p.group = s.w.pool.Group(k)
+	p.read = true
+	p.greeting = then
+	s.send(link, p, request)
+	s.flags |= holdDrain
+	return true
+}
+
+// greeting is what HELLO asked for besides AUTH.
+type greeting struct {
+	proto int
+	name  *string
+}
+
+// hello switches protocols, and answers for the server with the session's id.
+func (s *session) hello(r *resp.Request) bool {
+	if s.head != nil {
+		return s.hold(holdDrain)
+	}
+	if s.ded != nil {
+		return s.keepDedicated(r)
+	}
+	g := &greeting{proto: s.group.Key().Proto}
+	i := 1
+	if r.Len() > 1 {
+		v, err := strconv.Atoi(string(r.Arg(1)))
+		if err != nil {
+			s.reply("-ERR Protocol version is not an integer or out of range\r\n")
+			return true
+		}
+		if v != 2 && v != 3 {
+			s.reply("-NOPROTO unsupported protocol version\r\n")
+			return true
+		}
+		g.proto = v
+		i = 2
+	}
+	var user, password string
+	auth := false
+	for ; i < r.Len(); i++ {
+		left := r.Len() - 1 - i
+		switch {
+		case equalFold(r.Arg(i), "AUTH") && left >= 2:
+			user, password, auth = string(r.Arg(i+1)), string(r.Arg(i+2)), true
+			i += 2
+		case equalFold(r.Arg(i), "SETNAME") && left >= 1:
+			name := string(r.Arg(i + 1))
+			if !validName(name) {
+				s.reply("-ERR Client names cannot contain spaces, newlines or special characters.\r\n")
+				return true
+			}
+			g.name = &name
+			i++
+		default:
+			s.reply(fmt.Sprintf("-ERR Syntax error in HELLO option '%s'\r\n", oneLine(string(r.Arg(i)))))
+			return true
+		}
+	}
+	if auth && !s.w.srv.service {
+		return s.authenticate(user, password, resp.AppendCommand(nil, "AUTH", user, password), g)
+	}
+	if s.flags&authenticated == 0 {
+		s.reply("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n")
+		return true
+	}
+	k := s.group.Key()
+	k.Proto = g.proto
+	s.setGroup(s.w.pool.Group(k))
+	s.reply(s.greet(g))
+	return true
+}
+
+// greet takes over what HELLO asked for, and returns the reply.
+func (s *session) greet(g *greeting) string {
+	if g.name != nil {
+		s.needExtra().name = *g.name
+	}
+	s.flags &^= resp3
+	if g.proto == 3 {
+		s.flags |= resp3
+	}
+	h := s.w.srv.topo.Hello()
+	var b []byte
+	if g.proto == 3 {
+		b = append(b, "%7\r\n"...)
+	} else {
+		b = redcon.AppendArray(b, 14)
+	}
+	b = redcon.AppendBulkString(b, "server")
+	b = redcon.AppendBulkString(b, h.Server)
+	b = redcon.AppendBulkString(b, "version")
+	b = redcon.AppendBulkString(b, h.Version)
+	b = redcon.AppendBulkString(b, "proto")
+	b = redcon.AppendInt(b, int64(g.proto))
+	b = redcon.AppendBulkString(b, "id")
+	b = redcon.AppendInt(b, int64(s.id))
+	b = redcon.AppendBulkString(b, "mode")
+	b = redcon.AppendBulkString(b, h.Mode)
+	b = redcon.AppendBulkString(b, "role")
+	b = redcon.AppendBulkString(b, "master")
+	b = redcon.AppendBulkString(b, "modules")
+	if len(h.Modules) > 0 {
+		b = append(b, h.Modules...)
+	} else {
+		b = redcon.AppendArray(b, 0)
+	}
+	return string(b)
+}
+
+// client takes CLIENT's subcommands.
+func (s *session) client(cmd *command.Command, r *resp.Request) bool {
+	if r.Len() < 2 {
+		return s.forward(r, false)
+	}
+	switch sub := r.Arg(1); {
+	case equalFold(sub, "ID") && r.Len() == 2:
+		s.reply(":" + strconv.FormatUint(s.id, 10) + crlf)
+	case equalFold(sub, "GETNAME") && r.Len() == 2:
+		switch {
+		case s.ext != nil && s.ext.name != "":
+			s.reply(string(redcon.AppendBulkString(nil, s.ext.name)))
+		case s.flags&resp3 != 0:
+			s.reply("_\r\n")
+		default:
+			s.reply("$-1\r\n")
+		}
+	case equalFold(sub, "SETNAME") && r.Len() == 3:
+		name := string(r.Arg(2))
+		if !validName(name) {
+			s.reply("-ERR Client names cannot contain spaces, newlines or special characters.\r\n")
+			return true
+		}
+		s.needExtra().name = name
+		s.reply("+OK\r\n")
+	case equalFold(sub, "SETINFO") && r.Len() == 4:
+		return s.setInfo(r)
+	case equalFold(sub, "REPLY"), equalFold(sub, "TRACKING"), equalFold(sub, "CACHING"), equalFold(sub, "NO-EVICT"), equalFold(sub, "NO-TOUCH"):
+		return s.keepDedicated(r)
+	default:
+		return s.forward(r, false)
+	}
+	return true
+}
+
+func (s *session) setInfo(r *resp.Request) bool {
+	if !validName(string(r.Arg(3))) {
+		s.reply("-ERR " + oneLine(string(r.Arg(2))) + " cannot contain spaces, newlines or special characters.\r\n")
+		return true
+	}
+	switch attr := r.Arg(2); {
+	case equalFold(attr, "LIB-NAME"):
+		s.needExtra().libName = string(r.Arg(3))
+	case equalFold(attr, "LIB-VER"):
+		s.needExtra().libVersion = string(r.Arg(3))
+	default:
+		s.reply("-ERR Unrecognized option '" + oneLine(string(attr)) + "'\r\n")
+		return true
+	}
+	s.reply("+OK\r\n")
+	return true
+}
+
+// validName is networking.c's clientSetNameOrReply: printable, no space.
+func validName(name string) bool {
+	for i := range len(name) {
+		if name[i] < '!' || name[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func equalFold(b []byte, upper string) bool {
+	if len(b) != len(upper) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != upper[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,238 @@
+//go:build linux
+
+package proxy
+
+import (
+	"bytes"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+)
+
+type pendingKind uint8
+
+const (
+	// kindPlain passes the reply on as it comes.
+	kindPlain pendingKind = iota
+	// kindLocal is answered by the proxy, in buf or text.
+	kindLocal
+	// kindScript is a script call.
+	kindScript
+	// kindSelect, kindAuth change what the session's traffic has in common
+	// when the server agrees.
+	kindSelect
+	kindAuth
+	// kindSubscribe is answered by as many items as it names channels.
+	kindSubscribe
+	// kindSwallow keeps the reply from the client.
+	kindSwallow
+	// kindAsync waits for something else than a link; see fanout.
+	kindAsync
+)
+
+// pending is one reply that a session waits for, in its order among the
+// session's replies.
+type pending struct {
+	upstream.Call
+	w    *worker
+	s    *session // nil when the session has gone
+	next *pending
+	kind pendingKind
+	read bool // may be sent again
+	done bool // complete in buf, behind one that is not
+	// last closes the session after this reply.
+	last  bool
+	tries uint8
+	link  *upstream.Link
+	// buf holds a reply that can't be passed on yet: out of order, or to be
+	// looked at as a whole.
+	buf  []byte
+	text string // a constant local reply
+
+	call     scriptCall
+	group    *upstream.Group // kindSelect, kindAuth: the session's when it works
+	greeting *greeting       // kindAuth: what HELLO asked for besides
+	left     int             // kindSubscribe: confirmations to come
+	many     *fanout         // kindPart
+}
+
+// Reply takes a piece of the reply.
+func (p *pending) Reply(_ *upstream.Call, piece []byte, done bool) {
+	switch p.kind {
+	case kindPlain:
+		p.pass(piece)
+		if done {
+			p.finish()
+		}
+	case kindSwallow:
+		if done {
+			p.w.putPending(p)
+		}
+	case kindScript:
+		p.scriptReply(piece, done)
+	default:
+		p.buf = append(p.buf, piece...)
+		if done {
+			p.whole()
+		}
+	}
+}
+
+// pass hands bytes to the session, or keeps them until it is their turn.
+func (p *pending) pass(piece []byte) {
+	s := p.s
+	switch {
+	case s == nil:
+	case s.head == p:
+		if len(p.buf) > 0 {
+			s.emit(p.buf)
+			p.buf = p.buf[:0]
+		}
+		s.midReply = true
+		s.emit(piece)
+	default:
+		p.buf = append(p.buf, piece...)
+	}
+}
+
+// finish ends the reply, and hands on those behind it that are complete.
+func (p *pending) finish() {
+	s := p.s
+	if s == nil {
+		p.w.putPending(p)
+		return
+	}
+	if p.link != nil {
+		p.link = nil
+		s.remote--
+		if !p.read {
+			s.writes--
+			s.lastWrite = p.w.loop.Now()
+		}
+	}
+	p.done = true
+	if s.head == p {
+		s.advance()
+	}
+}
+
+// whole deals with a complete reply that had to be seen as a whole.
+func (p *pending) whole() {
+	s := p.s
+	reply := p.buf
+	switch p.kind {
+	case kindSelect, kindAuth:
+		if s != nil && p.group != nil && len(reply) > 0 && reply[0] != '-' && reply[0] != '_' && !bytes.Equal(reply, []byte("*-1\r\n")) {
+			s.setGroup(p.group)
+			if p.kind == kindAuth {
+				s.flags |= authenticated
+			}
+			if p.greeting != nil {
+				p.buf = append(p.buf[:0], s.greet(p.greeting)...)
+			}
+		}
+		if p.kind == kindAuth && len(reply) > 0 && reply[0] == '-' {
+			p.w.shard.Error(metrics.ErrAuth)
+		}
+		p.settle()
+	case kindSubscribe:
+		p.settle()
+	}
+}
+
+// settle finishes a pending whose reply is in buf.
+func (p *pending) settle() {
+	if s := p.s; s != nil && s.head == p {
+		s.emit(p.buf)
+		p.buf = p.buf[:0]
+	}
+	p.finish()
+}
+
+// answer settles a pending with a reply of the proxy's own.
+func (p *pending) answer(text string) {
+	p.buf = append(p.buf[:0], text...)
+	p.settle()
+}
+
+// Lost says that the link ended before the reply was complete.
+func (p *pending) Lost(_ *upstream.Call, sent bool, err error) {
+	s := p.s
+	if p.kind == kindSwallow || s == nil {
+		p.forgetLost()
+		return
+	}
+	if s.head == p && s.midReply {
+		// Part of the reply is with the client: only closing says so.
+		s.Close(err)
+		return
+	}
+	p.buf = p.buf[:0]
+	if p.again(sent) {
+		return
+	}
+	node := (*topology.Node)(nil)
+	if p.link != nil {
+		node = p.link.Node
+	}
+	if p.kind == kindScript {
+		p.accountLost(sent)
+	}
+	if sent {
+		p.w.shard.Error(metrics.ErrMayHaveRun)
+	} else {
+		p.w.shard.Error(metrics.ErrUnavailable)
+	}
+	p.answer(unavailable(node, sent, err))
+}
+
+func (p *pending) forgetLost() {
+	if s := p.s; s != nil {
+		p.finish()
+		return
+	}
+	p.w.putPending(p)
+}
+
+// again sends a request whose link was lost once more, where that can do no
+// harm: its bytes never left, or all that the session has in flight only
+// reads.
+func (p *pending) again(sent bool) bool {
+	s := p.s
+	if p.tries >= maxTries || p.link == nil || p.link.Dedicated || sent && (!p.read || s.writes > 0) {
+		return false
+	}
+	if p.kind != kindPlain && p.kind != kindScript {
+		return false
+	}
+	request := p.link.Request(&p.Call)
+	view := p.w.srv.topo.View()
+	node := view.Primary
+	if p.read && p.link.Node != view.Primary && p.link.Node.Up() && p.link.Ready() {
+		node = p.link.Node
+	}
+	if node == nil {
+		return false
+	}
+	link, err := s.group.Shared(node)
+	if err != nil || link == p.link {
+		return false
+	}
+	p.tries++
+	if p.kind == kindScript {
+		return p.resendScript(link, request)
+	}
+	p.link = link
+	s.cur = link
+	link.Send(request, &p.Call)
+	return true
+}
+
+// maxTries is how often a request is sent anew: once for a link that was
+// lost, once for a node that was not what it seemed.
+const maxTries = 2
+
+func isNoScript(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("-NOSCRIPT No matching script"))
+}

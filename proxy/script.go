@@ -1,0 +1,524 @@
+//go:build linux
+
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+)
+
+// How a script call travels.
+//
+// EVALSHA is the cheap form, but a node may have lost the script (SCRIPT
+// FLUSH behind the proxy's back), and says so only when it is the call's
+// turn: what the session sent behind it has then run, and sending the call
+// anew would change the order. So a call that is sent as EVALSHA is not
+// followed by anything of its session until it is answered, and when it is
+// answered NOSCRIPT it is sent again, with its body.
+//
+// In a pipeline that wait would cost a round trip a call. There a call goes
+// with its body (EVAL), which can't fail so, unless the body is larger than
+// Settings.EvalBelow; then it waits. Inside MULTI the first call of a script
+// goes with its body and the others as EVALSHA: EXEC runs them as one.
+
+// scriptCall is what a pending knows of the script call it stands for.
+type scriptCall struct {
+	script  *Script // nil when neither sha nor name is known here
+	node    *topology.Node
+	epoch   uint32
+	keys    int
+	replica bool
+	// asRO tells that the call was made read-only here, not by the client.
+	asRO bool
+	// bySHA tells that the server may not know the script.
+	bySHA bool
+	inTx  bool
+	route metrics.Route
+	load  *loadResult
+}
+
+// loadResult is what SCRIPT LOAD said ahead of a first call.
+type loadResult struct {
+	refused []byte
+}
+
+// callScript takes EVAL, EVALSHA and their read-only kin.
+func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) bool {
+	w := s.w
+	script, entry, unknownName := s.resolve(cmd.Op, r.Arg(1))
+	if unknownName {
+		// Redis's own answer to a sha of another length (eval.c, evalShaCommand).
+		w.shard.ScriptCall(0, metrics.RouteLocal, metrics.OutcomeNoScript, -1, false)
+		if s.state&inMulti != 0 {
+			return s.forward(r, false)
+		}
+		s.reply("-NOSCRIPT No matching script. Please use EVAL.\r\n")
+		return true
+	}
+	keys, err := command.NumKeys(r.Arg(2), r.Len())
+	if err != nil && s.state&inMulti == 0 {
+		s.reply("-ERR " + err.Error() + "\r\n")
+		return true
+	}
+	if entry != nil {
+		if script = s.choose(entry, r, keys); script == nil {
+			w.shard.ScriptCall(0, metrics.RouteLocal, metrics.OutcomeDenied, -1, false)
+			s.reply(entry.Refusal)
+			return true
+		}
+	}
+	ro := cmd.Op == command.OpEvalRO || cmd.Op == command.OpEvalShaRO
+	read := ro || script != nil && script.Class() == ClassRead
+	link, st := s.linkFor(read && w.gen.Settings.ReplicaScriptReads, read)
+	if st != routed {
+		if st == answered {
+			w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeUnavailable, -1, false)
+		}
+		return st == answered
+	}
+	p := w.newPending(s, kindScript)
+	p.read = read
+	c := &p.call
+	c.script, c.keys, c.node, c.epoch = script, keys, link.Node, link.Node.Epoch()
+	c.inTx = s.state&inMulti != 0
+	c.replica = link.Node.Role() == topology.RoleReplica
+	c.route = metrics.RoutePrimary
+	if c.replica {
+		c.route = metrics.RouteReplica
+		c.asRO = !ro && link.Node.HasReadOnlyCalls()
+	}
+	if script == nil {
+		// A sha that only the server may know; its answer stands.
+		s.send(link, p, r.Raw())
+		return true
+	}
+	s.sendScript(cmd.Op, r, link, p, ro || c.asRO, more)
+	return true
+}
+
+// resolve finds what runs for the first argument of a call: an entry of the
+// registry, else a script that a client brought.
+func (s *session) resolve(op command.Op, arg []byte) (script *Script, entry *Entry, unknownName bool) {
+	w := s.w
+	table := w.gen.Scripts
+	if op == command.OpEvalSha || op == command.OpEvalShaRO {
+		entry, isSHA := table.Find(arg)
+		if entry != nil {
+			return nil, entry, false
+		}
+		if !isSHA {
+			return nil, nil, true
+		}
+		return w.knownSHA(arg), nil, false
+	}
+	script = w.scriptOfBody(arg)
+	return script, table.BySHA(script.SHA), false
+}
+
+// choose picks the version that runs: the canary for its share, which goes by
+// the first key or by the client, so that one of them never alternates.
+func (s *session) choose(e *Entry, r *resp.Request, keys int) *Script {
+	if e.Canary == nil {
+		return e.Script
+	}
+	var id [20]byte
+	sticky := strconv.AppendUint(id[:0], s.id, 10)
+	if !e.ByClient && keys > 0 {
+		sticky = r.Arg(3)
+	}
+	if e.Picks(sticky) {
+		return e.Canary
+	}
+	return e.Script
+}
+
+// knownSHA finds a script that a client sent before.
+func (w *worker) knownSHA(arg []byte) *Script {
+	var sha [40]byte
+	lowerHex(&sha, arg)
+	script := w.seen.bySHA[string(sha[:])]
+	if script == nil {
+		script = w.srv.known.find(string(sha[:]))
+		if script == nil {
+			return nil
+		}
+		w.remember(script, 0)
+	}
+	script.used.Store(w.loop.Now())
+	return script
+}
+
+// scriptOfBody finds or makes the script of a body.
+func (w *worker) scriptOfBody(body []byte) *Script {
+	script, hash := w.seen.body(body)
+	if script == nil {
+		script = w.srv.known.add(body, w.loop.Now())
+		w.remember(script, hash)
+	}
+	script.used.Store(w.loop.Now())
+	return script
+}
+
+func (w *worker) remember(s *Script, hash uint64) {
+	if len(w.seen.bySHA) >= seenMax {
+		w.seen.reset()
+	}
+	w.seen.bySHA[s.SHA] = s
+	if hash != 0 {
+		w.seen.byBody[hash] = s
+	}
+}
+
+func metricOf(s *Script) metrics.ScriptID {
+	if s == nil {
+		return 0
+	}
+	return s.metric
+}
+
+// sendScript writes the call in the form that suits; see the top of the file.
+func (s *session) sendScript(op command.Op, r *resp.Request, link *upstream.Link, p *pending, ro, more bool) {
+	c := &p.call
+	set := &s.w.gen.Settings
+	script := c.script
+	gaveBody := op == command.OpEval || op == command.OpEvalRO
+	withBody := false
+	switch {
+	case c.inTx:
+		withBody = s.firstInMulti(script)
+	case set.LoosePipelining:
+	case more || s.remote > 0:
+		withBody = gaveBody || len(script.Body) <= set.EvalBelow
+	}
+	if !withBody && !c.inTx {
+		c.bySHA = true
+		if !script.LoadedOn(c.node.Index, c.epoch) {
+			c.load = s.w.load(link, script, c.epoch)
+		}
+	}
+	s.occupy(link, p)
+	tail := r.Tail(2)
+	need := len(tail) + 128
+	if withBody {
+		need += len(script.Body)
+	}
+	buf := link.Begin(need)
+	buf = appendCall(buf, r.Len(), script, withBody, ro)
+	link.End(append(buf, tail...), &p.Call)
+	if c.bySHA && !set.LoosePipelining {
+		s.flags |= holdDrain
+	}
+}
+
+const crlf = "\r\n"
+
+// appendCall appends the head of a call with n arguments.
+func appendCall(buf []byte, n int, script *Script, withBody, ro bool) []byte {
+	buf = append(buf, '*')
+	buf = strconv.AppendInt(buf, int64(n), 10)
+	switch {
+	case withBody && ro:
+		buf = append(buf, "\r\n$7\r\nEVAL_RO\r\n"...)
+	case withBody:
+		buf = append(buf, "\r\n$4\r\nEVAL\r\n"...)
+	case ro:
+		buf = append(buf, "\r\n$10\r\nEVALSHA_RO\r\n$40\r\n"...)
+	default:
+		buf = append(buf, "\r\n$7\r\nEVALSHA\r\n$40\r\n"...)
+	}
+	if withBody {
+		buf = appendBulkHeader(buf, len(script.Body))
+		buf = append(buf, script.Body...)
+	} else {
+		buf = append(buf, script.SHA...)
+	}
+	return append(buf, crlf...)
+}
+
+// maxInMulti is how many bodies a transaction may rely on having sent:
+// servers that evict scripts loaded by EVAL keep 500 (Redis 7.4, eval.c,
+// LRU_LIST_LENGTH).
+const maxInMulti = 400
+
+// firstInMulti tells whether the transaction has not sent the body yet.
+func (s *session) firstInMulti(script *Script) bool {
+	e := s.needExtra()
+	if e.queued[script] {
+		return false
+	}
+	if e.queued == nil {
+		e.queued = make(map[*Script]bool)
+	}
+	if len(e.queued) < maxInMulti {
+		e.queued[script] = true
+	}
+	return true
+}
+
+// load sends SCRIPT LOAD ahead of a call on the same link.
+func (w *worker) load(link *upstream.Link, script *Script, epoch uint32) *loadResult {
+	l := &loading{script: script, node: link.Node, epoch: epoch, result: &loadResult{}}
+	l.call.Owner = l
+	buf := link.Begin(len(script.Body) + 64)
+	buf = append(buf, "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n"...)
+	buf = resp.AppendBulk(buf, script.Body)
+	link.End(buf, &l.call)
+	return l.result
+}
+
+// loading waits for the answer to SCRIPT LOAD.
+type loading struct {
+	call   upstream.Call
+	script *Script
+	node   *topology.Node
+	epoch  uint32
+	reply  []byte
+	result *loadResult
+}
+
+func (l *loading) Reply(_ *upstream.Call, piece []byte, done bool) {
+	l.reply = append(l.reply, piece...)
+	if !done {
+		return
+	}
+	if len(l.reply) > 0 && l.reply[0] == '-' {
+		l.result.refused = l.reply
+		return
+	}
+	l.script.SetLoaded(l.node.Index, l.epoch)
+}
+
+func (l *loading) Lost(*upstream.Call, bool, error) {}
+
+// scriptReply takes a piece of the reply to a script call. An error is kept
+// until it is complete, since some are not for the client.
+func (p *pending) scriptReply(piece []byte, done bool) {
+	if len(p.buf) == 0 && len(piece) > 0 && piece[0] != '-' || p.s != nil && p.s.midReply && p.s.head == p {
+		p.pass(piece)
+		if done {
+			p.account(metrics.OutcomeOK)
+			p.finish()
+		}
+		return
+	}
+	if len(p.buf) > 0 && p.buf[0] != '-' {
+		p.pass(piece)
+	} else {
+		p.buf = append(p.buf, piece...)
+	}
+	if !done {
+		return
+	}
+	if p.buf[0] != '-' {
+		p.account(metrics.OutcomeOK)
+		p.finish()
+		return
+	}
+	if !p.call.inTx && p.s != nil && p.mend() {
+		return
+	}
+	p.account(outcomeOf(p.buf))
+	p.settle()
+}
+
+// mend deals with errors that say a call went to the wrong place or too
+// early. It reports whether the call is on its way again.
+func (p *pending) mend() bool {
+	c := &p.call
+	script := c.script
+	if script == nil || p.tries >= maxTries {
+		return false
+	}
+	line := p.buf
+	switch {
+	case c.bySHA && isNoScript(line) && !script.quotesNoScript:
+		if c.load != nil && c.load.refused != nil {
+			// The body does not compile: that is the news.
+			p.buf = append(p.buf[:0], c.load.refused...)
+			return false
+		}
+		c.node.LostScripts(c.epoch)
+		p.w.shard.Heal(p.w.srv.nodeMetric(c.node))
+		p.tries++
+		return p.sendAgain(p.link)
+	case c.replica && (isReadOnly(line) || c.asRO && isReadOnlyScript(line)):
+		// What only reads does not say so: the script writes.
+		script.SetClass(ClassWrite)
+		view := p.w.srv.topo.View()
+		if view.Primary == nil {
+			return false
+		}
+		link, err := p.s.group.Shared(view.Primary)
+		if err != nil {
+			return false
+		}
+		p.tries++
+		return p.sendAgain(link)
+	}
+	return false
+}
+
+// resendScript is again for a call whose link was lost.
+func (p *pending) resendScript(link *upstream.Link, request []byte) bool {
+	return p.sendRequest(link, request)
+}
+
+func (p *pending) sendAgain(link *upstream.Link) bool {
+	return p.sendRequest(link, p.link.Request(&p.Call))
+}
+
+// sendRequest sends a script call anew, from its request as it was sent
+// before, with the body, so that no second NOSCRIPT can come; and with SCRIPT
+// LOAD ahead, because some servers forget what EVAL brought.
+func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
+	c := &p.call
+	s := p.s
+	if c.script == nil {
+		request = bytes.Clone(request)
+		p.link, s.cur = link, link
+		link.Send(request, &p.Call)
+		return true
+	}
+	var r resp.Request
+	request = bytes.Clone(request)
+	if n, err := r.Parse(request, &resp.DefaultLimits); err != nil || n == 0 {
+		return false
+	}
+	verb := r.Arg(0)
+	ro := verb[len(verb)-1] == 'O' && !c.asRO
+	c.node, c.epoch = link.Node, link.Node.Epoch()
+	c.replica = c.node.Role() == topology.RoleReplica
+	c.route = metrics.RoutePrimary
+	c.asRO = false
+	if c.replica {
+		c.route = metrics.RouteReplica
+		c.asRO = !ro && c.node.HasReadOnlyCalls()
+	} else if p.read && c.script.Class() == ClassWrite {
+		p.read = false
+		s.writes++
+	}
+	c.bySHA = false
+	p.buf = p.buf[:0]
+	p.link, s.cur = link, link
+	p.w.load(link, c.script, c.epoch)
+	buf := link.Begin(len(request) + len(c.script.Body) + 64)
+	buf = appendCall(buf, r.Len(), c.script, true, ro || c.asRO)
+	link.End(append(buf, r.Tail(2)...), &p.Call)
+	return true
+}
+
+func isReadOnly(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("-READONLY ")) || bytes.Contains(line, []byte("-READONLY You can't write against a read only"))
+}
+
+func isReadOnlyScript(line []byte) bool {
+	return bytes.Contains(line, []byte("Write commands are not allowed from read-only scripts")) ||
+		bytes.Contains(line, []byte("Can not execute a script with write flag using *_ro command"))
+}
+
+func outcomeOf(line []byte) metrics.Outcome {
+	switch {
+	case isNoScript(line):
+		return metrics.OutcomeNoScript
+	case bytes.HasPrefix(line, []byte("-BUSY ")):
+		return metrics.OutcomeBusy
+	case bytes.Contains(line, []byte("Script killed by user")):
+		return metrics.OutcomeKilled
+	}
+	return metrics.OutcomeError
+}
+
+// account counts a call that was answered, and notes it when it was slow.
+func (p *pending) account(o metrics.Outcome) {
+	c := &p.call
+	if c.inTx && o == metrics.OutcomeOK {
+		o = metrics.OutcomeOK // queued: EXEC runs it, and its time is not known apart
+	}
+	w := p.w
+	now := w.loop.Now()
+	from := p.Sent
+	if p.link != nil && p.link.LastReply() > from {
+		from = p.link.LastReply()
+	}
+	took := time.Duration(max(0, now-from))
+	if c.inTx {
+		took = -1
+	}
+	slowAfter := w.gen.Settings.SlowAfter
+	if c.script != nil {
+		if own := c.script.slowAfter.Load(); own > 0 {
+			slowAfter = time.Duration(own)
+		}
+	}
+	slow := took >= 0 && slowAfter > 0 && took >= slowAfter
+	w.shard.ScriptCall(metricOf(c.script), c.route, o, took, slow)
+	if slow {
+		p.noteSlow(took, o)
+	}
+}
+
+func (p *pending) noteSlow(took time.Duration, o metrics.Outcome) {
+	c := &p.call
+	e := metrics.Entry{
+		When: time.Now(), Node: c.node.Addr, Duration: took, Keys: c.keys, Outcome: o.String(),
+	}
+	if c.script != nil {
+		e.Name, e.Version, e.SHA = c.script.Name, c.script.Version, c.script.SHA
+	}
+	if s := p.s; s != nil {
+		e.Client, e.User = s.remoteAddr(), s.userName()
+	}
+	if p.w.srv.slow.KeepsArgs() && p.link != nil {
+		e.Args = argsOf(p.link.Request(&p.Call), c.keys)
+	}
+	p.w.srv.slow.Add(e)
+}
+
+// argsOf lists a call's keys and arguments for the slow log.
+func argsOf(request []byte, _ int) []string {
+	var r resp.Request
+	if n, err := r.Parse(request, &resp.DefaultLimits); err != nil || n == 0 {
+		return nil
+	}
+	var args []string
+	for i := 2; i < r.Len(); i++ {
+		args = append(args, string(r.Arg(i)))
+	}
+	return args
+}
+
+// accountLost counts a call whose link was lost.
+func (p *pending) accountLost(sent bool) {
+	o := metrics.OutcomeUnavailable
+	if sent {
+		o = metrics.OutcomeMayHaveRun
+	}
+	p.w.shard.ScriptCall(metricOf(p.call.script), p.call.route, o, -1, false)
+}
+
+// callFunction takes FCALL and FCALL_RO.
+func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
+	read := cmd.Op == command.OpFCallRO
+	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
+	if st != routed {
+		return st == answered
+	}
+	p := s.w.newPending(s, kindScript)
+	p.read = read
+	c := &p.call
+	c.node = link.Node
+	c.inTx = s.state&inMulti != 0
+	c.replica = link.Node.Role() == topology.RoleReplica
+	if c.replica {
+		c.route = metrics.RouteReplica
+	}
+	s.send(link, p, r.Raw())
+	return true
+}

@@ -1,0 +1,339 @@
+//go:build linux
+
+// Package proxy is the data plane: it serves clients, decides what becomes
+// of each request, and sends it on.
+//
+// A request's way is in dispatch.go. A session (session.go) is one client
+// connection, a pending (pending.go) one reply it waits for, a worker
+// (worker.go) what one event loop has of its own. Nothing on a request's way
+// is shared between loops but immutable snapshots.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"golang.org/x/sys/unix"
+)
+
+var errReleased = errors.New("no longer needed")
+
+// Options are what a server is made of.
+type Options struct {
+	// Loops is the number of event loops, at least 1.
+	Loops    int
+	Topology *topology.Monitor
+	Metrics  *metrics.Metrics
+	SlowLog  *metrics.SlowLog
+	Upstream upstream.Options
+	// Service makes all traffic travel under Identity, and takes clients as
+	// they come; otherwise clients say AUTH to the server themselves.
+	Service  bool
+	Identity upstream.Identity
+	// First is the configuration to begin with.
+	First *Generation
+	// KnownScripts and KnownBytes bound what clients load.
+	KnownScripts int
+	KnownBytes   int64
+	// Analyse classifies a body that a client sent; it may take its time.
+	Analyse func(*Script)
+	Logger  *slog.Logger
+}
+
+// Server serves clients. Serve may be called for several listeners; the
+// other methods are for any goroutine.
+type Server struct {
+	group    *loop.Group
+	workers  []*worker
+	topo     *topology.Monitor
+	metrics  *metrics.Metrics
+	slow     *metrics.SlowLog
+	known    *knownScripts
+	service  bool
+	identity upstream.Identity
+	gen      atomic.Pointer[Generation]
+	log      *slog.Logger
+	nodes    []metrics.NodeID
+
+	nextID   atomic.Uint64
+	sessions atomic.Int64
+
+	mu        sync.Mutex
+	listeners []*loop.Listener
+	draining  bool
+}
+
+// New makes a server with its loops running and no listener.
+func New(o Options) (*Server, error) {
+	g, err := loop.NewGroup(o.Loops)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		group: g, topo: o.Topology, metrics: o.Metrics, slow: o.SlowLog,
+		service: o.Service, identity: o.Identity, log: o.Logger,
+	}
+	nodes := o.Topology.View().All
+	s.known = newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Analyse)
+	for _, n := range nodes {
+		s.nodes = append(s.nodes, o.Metrics.Node(n.Addr))
+	}
+	s.gen.Store(o.First)
+	up := o.Upstream
+	up.OnLink = func(n *topology.Node, dedicated bool, delta int) {
+		kind := metrics.LinkShared
+		if dedicated {
+			kind = metrics.LinkDedicated
+		}
+		o.Metrics.Links(s.nodeMetric(n), kind, int64(delta))
+	}
+	up.OnFail = func(n *topology.Node, err error) {
+		if !errors.Is(err, errReleased) && !errors.Is(err, loop.ErrStopped) {
+			s.log.Debug("link ended", "node", n.Addr, "error", err)
+		}
+	}
+	for _, l := range g.Loops() {
+		s.workers = append(s.workers, newWorker(s, l, up))
+	}
+	g.Start()
+	for _, w := range s.workers {
+		w.loop.Do(w.sweep)
+	}
+	return s, nil
+}
+
+func (s *Server) nodeMetric(n *topology.Node) metrics.NodeID { return s.nodes[n.Index] }
+
+// Generation is the current configuration.
+func (s *Server) Generation() *Generation { return s.gen.Load() }
+
+// Apply makes a configuration the current one. Requests in flight end under
+// the one they began with.
+func (s *Server) Apply(g *Generation) { s.gen.Store(g) }
+
+// Sessions is the number of clients.
+func (s *Server) Sessions() int { return int(s.sessions.Load()) }
+
+// Wake makes a loop run an iteration; it is for the collectors.
+func (s *Server) Wake(shard int) { s.workers[shard].loop.Wake() }
+
+// Loops calls f with each loop's number and busy share, 0 to 1.
+func (s *Server) Loops(f func(i int, busy float64)) {
+	for _, l := range s.group.Loops() {
+		f(l.Index, float64(l.Busy())/1000)
+	}
+}
+
+// Listen opens a listener; Serve accepts on it.
+func (s *Server) Listen(address string, mode os.FileMode) (*loop.Listener, error) {
+	ln, err := loop.Listen(address, mode)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners = append(s.listeners, ln)
+	return ln, nil
+}
+
+// Serve accepts clients until the listener is closed.
+func (s *Server) Serve(ln *loop.Listener, index int) {
+	starved := func(err error) { s.log.Warn("cannot accept a connection", "error", err) }
+	for {
+		fd, err := ln.Accept(starved)
+		if err != nil {
+			return
+		}
+		s.Adopt(fd, index, ln.Unix(), "")
+	}
+}
+
+const tooManyClients = "-ERR max number of clients reached\r\n"
+
+// Adopt serves a client on a connected, non-blocking descriptor. addr is the
+// client's address where the descriptor's peer is not the client.
+func (s *Server) Adopt(fd, listener int, isUnix bool, addr string) {
+	set := &s.gen.Load().Settings
+	if n := s.sessions.Add(1); set.MaxClients > 0 && n > int64(set.MaxClients) {
+		s.sessions.Add(-1)
+		s.metrics.SessionRejected()
+		unix.Write(fd, []byte(tooManyClients)) // as Redis says it (networking.c, acceptCommonHandler)
+		unix.Close(fd)
+		return
+	}
+	if !isUnix {
+		loop.KeepAlive(fd, set.KeepAlive)
+	}
+	l := s.group.Pick()
+	w := s.workers[l.Index]
+	sess := &session{w: w, id: s.nextID.Add(1), listener: uint16(listener)}
+	if addr != "" {
+		sess.needExtra().addr = addr
+	}
+	if !l.Do(func() { w.adopt(sess, fd) }) {
+		unix.Close(fd)
+		s.sessions.Add(-1)
+	}
+}
+
+func (w *worker) adopt(sess *session, fd int) {
+	sess.group = w.anon
+	w.anon.Sessions++
+	sess.lastActive = w.loop.Now()
+	w.srv.greetSession(sess)
+	if err := sess.Attach(w.loop, fd, sess); err != nil {
+		unix.Close(fd)
+		w.anon.Sessions--
+		w.srv.sessions.Add(-1)
+		w.srv.log.Warn("cannot serve a connection", "error", err)
+		return
+	}
+	w.sessions[sess.id] = sess
+	w.srv.metrics.Sessions(1)
+}
+
+// greetSession tells whether a new session must say AUTH first.
+func (s *Server) greetSession(sess *session) {
+	if s.service || !s.topo.AuthRequired() {
+		sess.flags |= authenticated
+	}
+}
+
+// refuseUnauthenticated answers what a client may not ask before AUTH, in
+// Redis's words; the commands that it may ask carry the no-auth flag.
+func (s *Server) refuseUnauthenticated(sess *session, cmd *command.Command) bool {
+	if cmd.Flags&command.NoAuth != 0 {
+		return false
+	}
+	if !s.topo.AuthRequired() {
+		sess.flags |= authenticated
+		return false
+	}
+	sess.reply("-NOAUTH Authentication required.\r\n")
+	return true
+}
+
+func (s *Server) sessionEnded(error) {
+	s.sessions.Add(-1)
+	s.metrics.Sessions(-1)
+}
+
+// pingOutcome is what PING is answered, and the refusal where it is one.
+func (s *Server) pingOutcome() (metrics.PingOutcome, string) {
+	v := s.topo.View()
+	now := loop.Now()
+	grace := s.gen.Load().Settings.PingGrace
+	n := v.Primary
+	if n == nil {
+		if down := s.topo.NoPrimaryFor(now); down > grace {
+			return metrics.PingUnavailable, fmt.Sprintf("-UNAVAILABLE no primary for %s: %s\r\n", down.Round(100*time.Millisecond), v.Why)
+		}
+		return metrics.PingDown, ""
+	}
+	switch {
+	case n.Up() && n.Busy():
+		return metrics.PingBusy, ""
+	case n.Up():
+		return metrics.PingPong, ""
+	}
+	if down := n.DownFor(now); down > grace {
+		return metrics.PingUnavailable, fmt.Sprintf("-UNAVAILABLE the primary %s has been unreachable for %s: %s\r\n", n.Addr, down.Round(100*time.Millisecond), oneLine(n.LastError()))
+	}
+	return metrics.PingDown, ""
+}
+
+// forgetBodies has every loop forget what clients loaded.
+func (s *Server) forgetBodies() {
+	for _, w := range s.workers {
+		w.loop.Do(w.seen.reset)
+	}
+}
+
+// Drain stops accepting, lets every session finish what it asked, and closes
+// it. It returns how many sessions were left when ctx ended.
+func (s *Server) Drain(ctx context.Context) int {
+	s.mu.Lock()
+	s.draining = true
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+	s.mu.Unlock()
+	for _, w := range s.workers {
+		w.loop.Do(func() {
+			for _, sess := range w.sessions {
+				sess.drain()
+			}
+		})
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.sessions.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return int(s.sessions.Load())
+		case <-tick.C:
+		}
+	}
+	return 0
+}
+
+// Close ends everything at once.
+func (s *Server) Close() {
+	s.mu.Lock()
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+	s.mu.Unlock()
+	s.group.Stop()
+	for _, w := range s.workers {
+		w.shard.Close()
+	}
+}
+
+// drain ends a session when what it has asked is answered. What it has sent
+// and was not taken yet is taken first.
+func (s *session) drain() {
+	if s.state&(subscribed|sticky|watching|inMulti) != 0 || s.blocked {
+		s.Close(errDrained)
+		return
+	}
+	s.flags |= finishing
+	s.Kick()
+}
+
+// remoteAddr is the client's address, as far as it is known.
+func (s *session) remoteAddr() string {
+	if s.ext != nil && s.ext.addr != "" {
+		return s.ext.addr
+	}
+	sa, err := unix.Getpeername(s.FD())
+	if err != nil {
+		return ""
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
+	case *unix.SockaddrInet6:
+		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
+	}
+	return "unix"
+}
+
+func (s *session) userName() string {
+	if user := s.group.Key().Identity.User; user != "" {
+		return user
+	}
+	return "default"
+}

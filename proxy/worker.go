@@ -1,0 +1,98 @@
+//go:build linux
+
+package proxy
+
+import (
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+)
+
+// worker is what one loop has of its own: sessions, links, memory, counters.
+type worker struct {
+	srv   *Server
+	loop  *loop.Loop
+	pool  *upstream.Pool
+	shard *metrics.Shard
+	gen   *Generation
+	seen  *seenScripts
+
+	sessions map[uint64]*session
+	request  *resp.Request // for frames that are complete at once
+	spare    []*resp.Request
+	free     *pending
+	turn     int // round robin over replicas
+	anon     *upstream.Group
+}
+
+func newWorker(s *Server, l *loop.Loop, o upstream.Options) *worker {
+	w := &worker{
+		srv: s, loop: l, shard: s.metrics.NewShard(), seen: newSeenScripts(),
+		sessions: make(map[uint64]*session), request: new(resp.Request), gen: s.gen.Load(),
+	}
+	w.pool = upstream.NewPool(l, o)
+	w.anon = w.pool.Group(upstream.Key{Identity: s.identity, Proto: 2})
+	w.anon.Sessions = 1 // the way of every new session: kept for good
+	l.OnTurn = w.shard.Tick
+	return w
+}
+
+// sweepEvery is how often idle links and sessions are looked for.
+const sweepEvery = time.Second
+
+func (w *worker) sweep() {
+	w.pool.Sweep()
+	if idle := w.gen.Settings.IdleTimeout; idle > 0 {
+		now := w.loop.Now()
+		for _, s := range w.sessions {
+			if s.head == nil && s.ded == nil && now-s.lastActive > int64(idle) {
+				w.shard.Error(metrics.ErrIdleTimeout)
+				s.Close(errIdleClient)
+			}
+		}
+	}
+	w.loop.After(sweepEvery, w.sweep)
+}
+
+func (w *worker) newRequest() *resp.Request {
+	if n := len(w.spare); n > 0 {
+		r := w.spare[n-1]
+		w.spare = w.spare[:n-1]
+		return r
+	}
+	return new(resp.Request)
+}
+
+func (w *worker) putRequest(r *resp.Request) {
+	r.Reset()
+	if len(w.spare) < 64 {
+		w.spare = append(w.spare, r)
+	}
+}
+
+func (w *worker) newPending(s *session, kind pendingKind) *pending {
+	p := w.free
+	if p == nil {
+		p = new(pending)
+		p.Owner = p
+		p.w = w
+	} else {
+		w.free = p.next
+		p.next = nil
+	}
+	p.s, p.kind = s, kind
+	return p
+}
+
+func (w *worker) putPending(p *pending) {
+	buf := p.buf
+	if cap(buf) > 4096 {
+		buf = nil
+	}
+	*p = pending{w: w, buf: buf[:0], next: w.free}
+	p.Owner = p
+	w.free = p
+}
