@@ -1,12 +1,25 @@
-// Package app runs the proxy.
+// Package app runs the proxy: it puts the parts together from a
+// configuration, starts them in order, and ends them in the opposite one.
 package app
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"time"
 
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/admin"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy/registry"
+	"github.com/scriptproxy/scriptproxy/proxy"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
 
 // Options are what Run needs beside the configuration.
@@ -16,7 +29,255 @@ type Options struct {
 	Ready      func(addrs []string) // called when clients are accepted, may be nil
 }
 
-// Run serves until ctx is cancelled.
-func Run(context.Context, *config.Config, *slog.Logger, Options) error {
-	return errors.New("this build has no proxy")
+// App is one running proxy. New makes it, Start runs it, Stop ends it; each
+// is called once.
+type App struct {
+	opts     Options
+	log      *slog.Logger
+	metrics  *metrics.Metrics
+	slow     *metrics.SlowLog
+	monitor  *topology.Monitor
+	server   *proxy.Server
+	registry *registry.Registry
+	admin    *admin.Server
+	instance string
+
+	mu       sync.Mutex // one change of generation at a time
+	cfg      *config.Config
+	commands *command.Table
+	scripts  *catalog
+	gens     uint64
+	draining bool
+
+	serving sync.WaitGroup
+}
+
+// Run serves until ctx is cancelled, then answers what was accepted and ends.
+func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, opts Options) error {
+	a, err := New(cfg, logger, opts)
+	if err != nil {
+		return err
+	}
+	addrs, err := a.Start(ctx)
+	if err != nil {
+		a.Close()
+		return err
+	}
+	if opts.Ready != nil {
+		opts.Ready(addrs)
+	}
+	<-ctx.Done()
+	return a.Stop()
+}
+
+// New puts the parts together. Nothing listens yet, and no server was asked.
+func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "proxy"
+	}
+	a := &App{opts: opts, log: logger, cfg: cfg, commands: command.Embedded(), instance: fmt.Sprintf("%s-%d", host, os.Getpid())}
+	a.slow = metrics.NewSlowLog(cfg.Slowlog.Size, cfg.Slowlog.Arguments)
+	a.metrics = metrics.New(metrics.Options{
+		Version: opts.Version, MaxScripts: cfg.Metrics.MaxScripts, NativeHistograms: cfg.Metrics.NativeHistograms,
+		Wake: func(shard int) { a.server.Wake(shard) },
+	})
+	dial, err := newDialer(cfg.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	a.monitor = topology.New(topology.Options{
+		Primary: cfg.Upstream.Primary, Replicas: cfg.Upstream.Replicas,
+		Username: cfg.Upstream.Username, Password: cfg.Upstream.Password.Reveal(),
+		Dial:         dial.conn,
+		PollInterval: cfg.Upstream.PollInterval, SilentAfter: silentAfter,
+		GoneAfter: max(cfg.PingGrace, goneAfter), ConnectTimeout: cfg.Upstream.ConnectTimeout,
+		Now: loop.Now, Prepare: a.prepare, Changed: a.nodeChanged, Logger: logger,
+	})
+	nodes := a.monitor.View().All
+	a.scripts = newCatalog(len(nodes), a.metrics, cfg.Scripts)
+	for _, n := range nodes {
+		a.metrics.Node(n.Addr)
+	}
+	loops := cfg.Loops
+	if loops == 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	first := &proxy.Generation{Settings: settings(cfg), Commands: a.commands, Scripts: proxy.NewScriptTable(nil, nil, nil)}
+	service, identity := identityOf(cfg)
+	a.server, err = proxy.New(proxy.Options{
+		Loops: loops, Topology: a.monitor, Metrics: a.metrics, SlowLog: a.slow,
+		Upstream: upstreamOptions(cfg, dial), Service: service, Identity: identity, First: first,
+		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
+		Analyse: a.classify, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.metrics.OnCollectLoops(func(emit func(int, float64)) { a.server.Loops(emit) })
+	return a, nil
+}
+
+const (
+	// silentAfter is how long a poll waits. A node that is quiet for longer
+	// is busy with something.
+	silentAfter = 500 * time.Millisecond
+	// goneAfter is Redis's default busy-reply-threshold of 5 s, before which
+	// a node that runs a script says nothing at all, and a poll more.
+	goneAfter = 6 * time.Second
+	// startWait bounds the wait for the nodes' first answers: the proxy
+	// serves, and says so, also while they are away.
+	startWait = 2 * time.Second
+)
+
+// Start loads the registry, asks the nodes, and accepts clients. It returns
+// the addresses it listens on.
+func (a *App) Start(ctx context.Context) ([]string, error) {
+	if err := a.openRegistry(ctx); err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, startWait)
+	a.monitor.Start(wait)
+	cancel()
+	var addrs []string
+	for i, l := range a.cfg.Listen {
+		ln, err := a.server.Listen(l.Address, os.FileMode(l.UnixMode))
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		addr := l.Address
+		if !ln.Unix() {
+			addr = ln.Addr().String()
+		}
+		addrs = append(addrs, addr)
+		a.serving.Add(1)
+		go func() {
+			defer a.serving.Done()
+			a.server.Serve(ln, i)
+		}()
+	}
+	if a.cfg.Admin.Listen != "" {
+		a.admin = admin.New(admin.Options{
+			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Reload: a.Reload,
+			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
+		})
+		addr, err := a.admin.Listen(a.cfg.Admin.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Admin.Listen, err)
+		}
+		addrs = append(addrs, addr)
+	}
+	a.metrics.ConfigReload(true, time.Now())
+	a.log.Info("serving", "addresses", addrs, "version", a.opts.Version)
+	return addrs, nil
+}
+
+// Stop drains the sessions, and ends everything.
+func (a *App) Stop() error {
+	a.mu.Lock()
+	a.draining = true
+	a.mu.Unlock()
+	a.log.Info("draining", "sessions", a.server.Sessions(), "timeout", a.cfg.Limits.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Limits.DrainTimeout)
+	defer cancel()
+	left := a.server.Drain(ctx)
+	a.Close()
+	if left > 0 {
+		a.log.Warn("drain_timeout passed", "sessions closed", left)
+		return nil
+	}
+	a.log.Info("drained")
+	return nil
+}
+
+// Close ends everything at once.
+func (a *App) Close() {
+	if a.admin != nil {
+		a.admin.Close()
+	}
+	a.monitor.Close()
+	if a.registry != nil {
+		if err := a.registry.Close(); err != nil {
+			a.log.Warn("the registry could not be closed", "error", err)
+		}
+	}
+	a.server.Close()
+	a.serving.Wait()
+}
+
+// Reload reads the configuration anew. Everything that can fail is done
+// before anything changes.
+func (a *App) Reload(ctx context.Context) (err error) {
+	defer func() {
+		a.metrics.ConfigReload(err == nil, time.Now())
+		if err != nil {
+			a.log.Error("the configuration was not reloaded", "error", err)
+		} else {
+			a.log.Info("configuration reloaded")
+		}
+	}()
+	if a.opts.ConfigPath == "" {
+		return errors.New("there is no configuration file to read")
+	}
+	cfg, warnings, err := config.Load(a.opts.ConfigPath)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		a.log.Warn(w.Text, "file", w.File, "line", w.Line, "key", w.Path)
+	}
+	if _, err := a.registry.Declare(ctx, declared(cfg)); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.cfg = cfg
+	a.scripts.settings(cfg.Scripts)
+	a.mu.Unlock()
+	a.publish(a.registry.Snapshot())
+	return nil
+}
+
+// publish makes a generation of the current configuration and snapshot.
+func (a *App) publish(snap *registry.Snapshot) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	table, active := a.scripts.compile(snap)
+	a.gens++
+	a.server.Apply(&proxy.Generation{ID: a.gens, Settings: settings(a.cfg), Commands: a.commands, Scripts: table})
+	a.metrics.SetActiveVersions(active)
+	a.metrics.RegistryRevision(snap.Revision)
+}
+
+// ready says whether the proxy should get traffic, and why not.
+func (a *App) ready() []string {
+	var reasons []string
+	a.mu.Lock()
+	if a.draining {
+		reasons = append(reasons, "draining")
+	}
+	a.mu.Unlock()
+	v := a.monitor.View()
+	switch {
+	case v.Primary == nil:
+		reasons = append(reasons, "no primary: "+v.Why)
+	case !v.Primary.Up():
+		reasons = append(reasons, fmt.Sprintf("the primary %s is down: %s", v.Primary.Addr, v.Primary.LastError()))
+	case !v.Primary.Ready() && !v.Primary.Busy():
+		reasons = append(reasons, "scripts are being loaded on "+v.Primary.Addr)
+	}
+	return reasons
+}
+
+func (a *App) nodeChanged(_ *topology.View, n *topology.Node) {
+	id := a.metrics.Node(n.Addr)
+	role := metrics.RoleUnknown
+	switch n.Role() {
+	case topology.RolePrimary:
+		role = metrics.RolePrimary
+	case topology.RoleReplica:
+		role = metrics.RoleReplica
+		a.metrics.ReplicaLag(id, n.LagBytes(), n.Lag().Seconds())
+	}
+	a.metrics.UpstreamUp(id, role, n.Up())
+	a.metrics.UpstreamBusy(id, n.Busy())
 }

@@ -1,0 +1,199 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy/lua"
+	"github.com/scriptproxy/scriptproxy/policy/registry"
+	"github.com/scriptproxy/scriptproxy/policy/registry/filestore"
+	"github.com/scriptproxy/scriptproxy/proxy"
+)
+
+// catalog turns registry snapshots into tables for the data plane. A version
+// that stays keeps its proxy.Script, and with it what is known of where it
+// is loaded.
+type catalog struct {
+	nodes   int
+	metrics *metrics.Metrics
+	known   map[versionKey]*proxy.Script
+	cfg     map[string]config.Script
+}
+
+type versionKey struct{ name, id, sha string }
+
+func newCatalog(nodes int, m *metrics.Metrics, c config.Scripts) *catalog {
+	k := &catalog{nodes: nodes, metrics: m, known: make(map[versionKey]*proxy.Script)}
+	k.settings(c)
+	return k
+}
+
+func (k *catalog) settings(c config.Scripts) {
+	k.cfg = make(map[string]config.Script, len(c.List))
+	for _, s := range c.List {
+		k.cfg[s.Name] = s
+	}
+}
+
+// compile makes the table of a snapshot, and the list of active versions.
+func (k *catalog) compile(snap *registry.Snapshot) (*proxy.ScriptTable, []metrics.ActiveVersion) {
+	names := make(map[string]*proxy.Entry)
+	shas := make(map[string]*proxy.Entry)
+	var all []*proxy.Script
+	var active []metrics.ActiveVersion
+	known := make(map[versionKey]*proxy.Script)
+	for _, s := range snap.Scripts {
+		if s.Kind != registry.KindScript {
+			continue
+		}
+		entries := make(map[string]*proxy.Entry, len(s.Versions))
+		for _, v := range s.Versions {
+			ps := k.of(s.Name, v)
+			known[versionKey{s.Name, v.ID, v.SHA}] = ps
+			e := &proxy.Entry{Script: ps}
+			if v.Retired {
+				e = &proxy.Entry{Refusal: refusal(s, v)}
+			} else {
+				all = append(all, ps)
+			}
+			entries[v.ID] = e
+			names[s.Name+"@"+v.ID] = e
+		}
+		current := entries[s.Active]
+		if current == nil {
+			continue
+		}
+		if c := s.Canary; c != nil && entries[c.Version] != nil && entries[c.Version].Script != nil && current.Script != nil {
+			current = &proxy.Entry{Script: current.Script, Canary: entries[c.Version].Script, Picks: c.Picks, ByClient: c.Sticky == registry.StickyClient}
+		}
+		names[s.Name] = current
+		if v := s.ActiveVersion(); v != nil {
+			active = append(active, metrics.ActiveVersion{Script: s.Name, Version: v.ID, SHA: v.SHA})
+		}
+		for _, v := range s.Versions {
+			_, owner, shared := snap.BySHA(v.SHA)
+			switch {
+			case owner != v:
+			case v.Retired || v.Pinned || shared:
+				shas[v.SHA] = entries[v.ID]
+			default:
+				shas[v.SHA] = current
+			}
+		}
+	}
+	k.known = known
+	return proxy.NewScriptTable(names, shas, all), active
+}
+
+// of is the script of a version, made when it is new.
+func (k *catalog) of(name string, v *registry.Version) *proxy.Script {
+	key := versionKey{name, v.ID, v.SHA}
+	s := k.known[key]
+	if s == nil {
+		s = proxy.NewScript(name, v.ID, v.Body, classOf(v), k.metrics.Script(name, v.ID), k.nodes)
+		k.known[key] = s
+	}
+	s.SetSlowAfter(k.cfg[name].SlowAfter)
+	return s
+}
+
+func refusal(s *registry.Script, v *registry.Version) string {
+	if v.RetiredAnswer == registry.AnswerDenied {
+		return fmt.Sprintf("-DENIED script '%s' version %s is retired\r\n", s.Name, v.ID)
+	}
+	return "-NOSCRIPT No matching script. Please use EVAL.\r\n"
+}
+
+func classOf(v *registry.Version) proxy.ScriptClass {
+	if v.Class == registry.ClassRead {
+		return proxy.ClassRead
+	}
+	return proxy.ClassWrite
+}
+
+// declared is what the configuration tells the registry.
+func declared(c *config.Config) []registry.Declared {
+	var out []registry.Declared
+	for _, s := range c.Scripts.List {
+		d := registry.Declared{Name: s.Name, Tags: s.Tags, Active: s.Active}
+		for _, v := range s.Versions {
+			dv := registry.DeclaredVersion{ID: v.ID, Body: []byte(v.Body), Pinned: v.Pinned}
+			switch s.Class {
+			case config.ClassRead:
+				dv.Class = registry.ClassRead
+			case config.ClassWrite:
+				dv.Class = registry.ClassWrite
+			}
+			d.Versions = append(d.Versions, dv)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// openRegistry opens the store, declares the configuration and publishes the
+// first generation, and each that follows a change.
+func (a *App) openRegistry(ctx context.Context) error {
+	if a.cfg.Registry.Store != config.StoreFile {
+		return errors.New("registry.store: redis is not available in this build")
+	}
+	store, err := filestore.Open(filestore.Options{Path: a.cfg.Registry.StateFile, Instance: a.instance, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.registry, err = registry.New(ctx, registry.Options{
+		Store: store, Analyse: a.analyse, Prepare: a.stage, Logger: a.log, Instance: a.instance,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := a.registry.Declare(ctx, declared(a.cfg)); err != nil {
+		return err
+	}
+	a.publish(a.registry.Snapshot())
+	a.registry.Subscribe(a.publish)
+	return nil
+}
+
+// commandInfo tells the analysis what a command does.
+func (a *App) commandInfo(name, sub string) lua.CommandInfo {
+	table := a.server.Generation().Commands
+	cmd := table.Resolve([]byte(name), []byte(sub))
+	if cmd == nil {
+		return lua.CommandInfo{}
+	}
+	return lua.CommandInfo{Known: true, Write: !cmd.ReplicaOK()}
+}
+
+func (a *App) analyse(kind registry.Kind, body []byte) (registry.Analysis, error) {
+	got := lua.Analyse(body, lua.Options{Commands: a.commandInfo})
+	out := registry.Analysis{
+		Class: registry.ClassWrite, Flags: got.Flags,
+		Contract: registry.Contract{
+			MinKeys: got.Contract.MinKeys, MinArgs: got.Contract.MinArgs,
+			VariableKeys: got.Contract.VariableKeys, VariableArgs: got.Contract.VariableArgs,
+		},
+		Library: got.Library,
+	}
+	if got.Class == lua.Read || got.NoWrites {
+		out.Class = registry.ClassRead
+	}
+	for _, f := range got.Findings {
+		out.Findings = append(out.Findings, registry.Finding{Rule: f.Rule, Level: f.Level.String(), Line: f.Line, Message: f.Message})
+	}
+	return out, nil
+}
+
+// classify finds out about a body that a client sent, on a goroutine of its
+// own; until then the script counts as writing.
+func (a *App) classify(s *proxy.Script) {
+	go func() {
+		got := lua.Analyse(s.Body, lua.Options{Commands: a.commandInfo, ClassOnly: true})
+		if got.Class == lua.Read || got.NoWrites {
+			s.SetClass(proxy.ClassRead)
+		}
+	}()
+}

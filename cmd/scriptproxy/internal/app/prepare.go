@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/scriptproxy/scriptproxy/policy/registry"
+	"github.com/scriptproxy/scriptproxy/proxy"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+)
+
+// batchBytes is how much SCRIPT LOAD sends before it waits for the answers.
+const batchBytes = 1 << 20
+
+// prepare loads every registered script on a node that came up, and takes
+// over its command table when it is the primary.
+func (a *App) prepare(ctx context.Context, n *topology.Node, c *redis.Client) error {
+	epoch := n.Epoch()
+	if err := a.load(ctx, n, epoch, c, a.server.Generation().Scripts.All(), a.refused); err != nil {
+		return err
+	}
+	if n == a.monitor.View().Primary {
+		if err := a.learnCommands(ctx, n); err != nil {
+			a.log.Warn("the command table was not refreshed", "node", n.Addr, "error", err)
+		}
+	}
+	return nil
+}
+
+// refused notes a script that a node will not load: calls of it get the
+// node's own error, and the others are not held up.
+func (a *App) refused(n *topology.Node, s *proxy.Script, err error) error {
+	a.log.Error("a node refuses a script", "node", n.Addr, "script", s.Name, "version", s.Version, "error", err)
+	return nil
+}
+
+// load sends SCRIPT LOAD for each script, pipelined.
+func (a *App) load(ctx context.Context, n *topology.Node, epoch uint32, c *redis.Client, scripts []*proxy.Script, refused func(*topology.Node, *proxy.Script, error) error) error {
+	for len(scripts) > 0 {
+		size, k := 0, 0
+		pipe := c.Pipeline()
+		for k < len(scripts) && (k == 0 || size+len(scripts[k].Body) <= batchBytes) {
+			size += len(scripts[k].Body)
+			pipe.ScriptLoad(ctx, string(scripts[k].Body))
+			k++
+		}
+		batch, cancel := context.WithTimeout(ctx, loadTimeout)
+		cmds, err := pipe.Exec(batch)
+		cancel()
+		for i, cmd := range cmds {
+			switch cerr := cmd.Err(); {
+			case cerr == nil:
+				scripts[i].SetLoaded(n.Index, epoch)
+			case isServerError(cerr) && !strings.HasPrefix(cerr.Error(), "BUSY ") && !strings.HasPrefix(cerr.Error(), "LOADING "):
+				if rerr := refused(n, scripts[i], cerr); rerr != nil {
+					return rerr
+				}
+			default:
+				return cerr
+			}
+		}
+		if err != nil && !isServerError(err) {
+			return err
+		}
+		scripts = scripts[k:]
+	}
+	return nil
+}
+
+// loadTimeout bounds one batch: a megabyte of scripts takes a server some
+// tens of milliseconds.
+const loadTimeout = 10 * time.Second
+
+func isServerError(err error) bool {
+	var re redis.Error
+	return errors.As(err, &re)
+}
+
+// stage loads versions on every node that is up, before a pointer moves to
+// them. A node that is down gets them before it takes traffic again.
+func (a *App) stage(ctx context.Context, staged []registry.Staged) error {
+	var scripts []*proxy.Script
+	a.mu.Lock()
+	for _, st := range staged {
+		if st.Kind != registry.KindScript {
+			continue
+		}
+		scripts = append(scripts, a.scripts.of(st.Script, st.Version))
+	}
+	a.mu.Unlock()
+	for _, n := range a.monitor.View().All {
+		if !n.Up() {
+			continue
+		}
+		epoch := n.Epoch()
+		var missing []*proxy.Script
+		for _, s := range scripts {
+			if !s.LoadedOn(n.Index, epoch) {
+				missing = append(missing, s)
+			}
+		}
+		if len(missing) == 0 {
+			continue
+		}
+		if err := a.stageOn(ctx, n, epoch, missing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) stageOn(ctx context.Context, n *topology.Node, epoch uint32, scripts []*proxy.Script) error {
+	c := a.monitor.Client(n)
+	defer c.Close()
+	fail := func(n *topology.Node, s *proxy.Script, err error) error {
+		return &registry.PrepareError{Node: n.Addr, Name: s.Name, Version: s.Version, Err: err}
+	}
+	err := a.load(ctx, n, epoch, c, scripts, fail)
+	if pe := (*registry.PrepareError)(nil); err == nil || errors.As(err, &pe) {
+		return err
+	}
+	return fail(n, scripts[0], err)
+}
+
+// learnCommands reads the primary's COMMAND, so that what newer servers and
+// modules bring is classed rightly.
+func (a *App) learnCommands(ctx context.Context, n *topology.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	reply, err := a.ask(ctx, n, "COMMAND")
+	if err != nil {
+		return err
+	}
+	table, err := command.Parse(reply)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.commands = command.Embedded().Merge(table)
+	a.mu.Unlock()
+	if a.registry != nil {
+		a.publish(a.registry.Snapshot())
+	}
+	return nil
+}
+
+// ask sends one command on a connection of its own, and returns the reply as
+// it came.
+func (a *App) ask(ctx context.Context, n *topology.Node, args ...string) ([]byte, error) {
+	conn, err := a.monitor.Dial(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	if _, err := conn.Write(resp.AppendCommand(nil, args...)); err != nil {
+		return nil, err
+	}
+	var framer resp.Reply
+	var buf []byte
+	scanned := 0
+	chunk := make([]byte, 64<<10)
+	for {
+		k, err := conn.Read(chunk)
+		buf = append(buf, chunk[:k]...)
+		for scanned < len(buf) {
+			used, done, ferr := framer.Scan(buf[scanned:])
+			if ferr != nil {
+				return nil, ferr
+			}
+			scanned += used
+			if done {
+				if buf[0] == '-' {
+					return nil, fmt.Errorf("%s: %s", args[0], strings.TrimSpace(string(buf[1:scanned])))
+				}
+				return buf[:scanned], nil
+			}
+			if used == 0 {
+				break
+			}
+		}
+		if err == io.EOF {
+			return nil, io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

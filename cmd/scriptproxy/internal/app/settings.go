@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
+	"github.com/scriptproxy/scriptproxy/proxy"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+)
+
+// settings are the data plane's choices from a configuration.
+func settings(c *config.Config) proxy.Settings {
+	s := proxy.Settings{
+		ReplicaReads:       c.Routing.Reads == config.RouteReplica,
+		ReplicaScriptReads: c.Routing.ScriptReads == config.RouteReplica,
+		NoFallback:         c.Routing.Fallback == config.FallbackError,
+		MaxLag:             c.Routing.MaxLag,
+		MaxLagBytes:        int64(c.Routing.MaxLagBytes),
+		PingGrace:          c.PingGrace,
+		SlowAfter:          c.Scripts.SlowAfter,
+		EvalBelow:          int(c.Scripts.EvalBelow),
+		LoosePipelining:    c.Scripts.Pipelining == config.PipeliningFast,
+		OutputLimit:        int(c.Limits.OutputBuffer.Normal.Hard),
+		Pipeline:           c.Limits.MaxClientPending,
+		MaxClients:         c.Limits.MaxClients,
+		IdleTimeout:        c.Limits.IdleTimeout,
+		KeepAlive:          c.Limits.TCPKeepalive,
+		Request:            resp.DefaultLimits,
+	}
+	switch c.Routing.Consistency {
+	case config.ConsistencyEventual:
+		s.Consistency = proxy.ConsistencyEventual
+	case config.ConsistencyStrong:
+		s.Consistency = proxy.ConsistencyStrong
+	}
+	if c.Ping == config.PingLocal {
+		s.Ping = proxy.PingLocal
+	}
+	return s
+}
+
+// identityOf says whose traffic a client's is before it said AUTH: the
+// proxy's own user in service mode, nobody's otherwise.
+func identityOf(c *config.Config) (service bool, id upstream.Identity) {
+	if c.Auth.Mode == config.AuthService {
+		return true, upstream.NewIdentity(c.Upstream.Username, c.Upstream.Password.Reveal())
+	}
+	return false, upstream.Identity{}
+}
+
+// dedicatedKept is how long an idle dedicated link stays for the next
+// session that needs one.
+const dedicatedKept = 30 * time.Second
+
+func upstreamOptions(c *config.Config, d *dialer) upstream.Options {
+	return upstream.Options{
+		Dial: d.fd, ConnectTimeout: c.Upstream.ConnectTimeout,
+		MaxPending: c.Upstream.Links.MaxPending, MaxUnsent: maxUnsent,
+		BackoffMin: c.Upstream.Reconnect.Min, BackoffMax: c.Upstream.Reconnect.Max,
+		DedicatedMax: c.Upstream.Links.DedicatedMax, DedicatedIdle: dedicatedKept,
+	}
+}
+
+// maxUnsent is what may wait to be written to a node before sessions that
+// feed the link are left waiting.
+const maxUnsent = 8 << 20
+
+// dialer connects to nodes, with TLS where configured.
+type dialer struct {
+	tls *tls.Config
+}
+
+func newDialer(u config.Upstream) (*dialer, error) {
+	d := &dialer{}
+	if !u.TLS.Enabled {
+		return d, nil
+	}
+	d.tls = &tls.Config{ServerName: u.TLS.ServerName, InsecureSkipVerify: u.TLS.InsecureSkipVerify, MinVersion: tls.VersionTLS12}
+	if u.TLS.CAFile != "" {
+		pem, err := os.ReadFile(u.TLS.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read upstream.tls.ca_file: %w", err)
+		}
+		d.tls.RootCAs = x509.NewCertPool()
+		if !d.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("upstream.tls.ca_file %s holds no certificate", u.TLS.CAFile)
+		}
+	}
+	if u.TLS.CertFile != "" {
+		d.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(u.TLS.CertFile, u.TLS.KeyFile)
+			return &cert, err
+		}
+	}
+	return d, nil
+}
+
+// conn opens a connection for the control plane.
+func (d *dialer) conn(ctx context.Context, addr string) (net.Conn, error) {
+	network, address := config.SplitAddress(addr)
+	if d.tls == nil {
+		var nd net.Dialer
+		return nd.DialContext(ctx, network, address)
+	}
+	td := tls.Dialer{Config: d.tls}
+	return td.DialContext(ctx, network, address)
+}
+
+// fd opens a connection for a loop.
+func (d *dialer) fd(ctx context.Context, addr string) (int, error) {
+	if d.tls != nil {
+		return -1, errors.New("TLS to the upstream is not available in this build")
+	}
+	c, err := d.conn(ctx, addr)
+	if err != nil {
+		return -1, err
+	}
+	return loop.Take(c)
+}
