@@ -123,11 +123,15 @@ func (b *bed) readCounters(stat string) (counters, error) {
 	}
 	text, _ := reply.(string)
 	for line := range strings.Lines(text) {
-		if fields, found := strings.CutPrefix(strings.TrimSpace(line), "cmdstat_"+stat+":calls="); found {
+		name, fields, found := strings.Cut(strings.TrimSpace(line), ":calls=")
+		// scriptproxy sends pipelined calls of small scripts with their bodies.
+		if found && (name == "cmdstat_"+stat || stat == "evalsha" && name == "cmdstat_eval") {
 			number, _, _ := strings.Cut(fields, ",")
-			if c.calls, err = strconv.ParseInt(number, 10, 64); err != nil {
+			calls, err := strconv.ParseInt(number, 10, 64)
+			if err != nil {
 				return c, fmt.Errorf("read the server's counters: %w", err)
 			}
+			c.calls += calls
 		}
 	}
 	reply, err = b.admin.Do("INFO", "stats")
