@@ -130,7 +130,7 @@ func (r *Registry) follow(base *Snapshot, p *plan) *Snapshot {
 		c := last[s.Name]
 		s.Revision, s.ChangedAt, s.ChangedBy, s.LastAction, s.Why = revision, at, c.Who, c.Action, c.Why
 	}
-	return base.next(revision, newToken(), at, p.put, p.remove)
+	return base.Next(revision, newToken(), at, p.put, p.remove)
 }
 
 type stagedKey struct {

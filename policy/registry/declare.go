@@ -157,7 +157,7 @@ func (r *Registry) overlay(s *Snapshot) *Snapshot {
 	if len(p.put)+len(p.remove) == 0 {
 		return s
 	}
-	laid := s.next(s.Revision, s.Token, s.At, p.put, p.remove)
+	laid := s.Next(s.Revision, s.Token, s.At, p.put, p.remove)
 	laid.Detached = true
 	return laid
 }

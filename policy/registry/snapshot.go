@@ -76,22 +76,31 @@ func (s *Snapshot) index() {
 	}
 }
 
-// next returns the snapshot that follows s: put replaces or adds scripts, remove drops names.
-func (s *Snapshot) next(revision uint64, token string, at time.Time, put []*Script, remove []string) *Snapshot {
-	replaced := make(map[string]bool, len(put)+len(remove))
-	for _, p := range put {
-		replaced[p.Name] = true
-	}
+// Next returns the snapshot that follows s: put replaces or adds scripts, remove drops names.
+// It takes put over.
+func (s *Snapshot) Next(revision uint64, token string, at time.Time, put []*Script, remove []string) *Snapshot {
+	byName := func(a, b *Script) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(put, byName)
+	removed := make(map[string]bool, len(remove))
 	for _, name := range remove {
-		replaced[name] = true
+		removed[name] = true
 	}
 	scripts := make([]*Script, 0, len(s.Scripts)+len(put))
-	for _, script := range s.Scripts {
-		if !replaced[script.Name] {
-			scripts = append(scripts, script)
+	rest := s.Scripts
+	for _, p := range put {
+		i, found := slices.BinarySearchFunc(rest, p, byName)
+		scripts = append(scripts, rest[:i]...)
+		scripts = append(scripts, p)
+		if found {
+			i++
 		}
+		rest = rest[i:]
 	}
-	return NewSnapshot(revision, token, at, append(scripts, put...))
+	scripts = append(scripts, rest...)
+	if len(removed) > 0 {
+		scripts = slices.DeleteFunc(scripts, func(script *Script) bool { return removed[script.Name] })
+	}
+	return &Snapshot{Revision: revision, Token: token, At: at, Scripts: scripts}
 }
 
 // Validate checks every script, and that names are sorted and unique. The stores call it on
