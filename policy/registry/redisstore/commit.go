@@ -41,7 +41,7 @@ func (s *Store) Commit(ctx context.Context, base, next *registry.Snapshot, chang
 		}
 		return &registry.ConflictError{Asked: base.Revision, Revision: current.Revision, Current: current}
 	}
-	s.learn(next)
+	s.learn(base, next)
 	return nil
 }
 

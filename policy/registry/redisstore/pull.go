@@ -35,11 +35,16 @@ func (s *Store) current() *registry.Snapshot {
 	return s.known
 }
 
-// learn makes snapshot the basis of the next delta.
-func (s *Store) learn(snapshot *registry.Snapshot) {
+// learn makes snapshot, which was asked for when base was known, the basis of the next delta. An
+// answer that a later one has overtaken is not learnt. One that is older than its own basis is:
+// the store has lost something.
+func (s *Store) learn(base, snapshot *registry.Snapshot) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known != base && snapshot.Revision < s.known.Revision {
+		return
+	}
 	s.known = snapshot
-	s.mu.Unlock()
 	if s.cache != nil && snapshot.Token != "" {
 		s.cache.offer(snapshot)
 	}
@@ -56,7 +61,7 @@ func (s *Store) pull(ctx context.Context) (*registry.Snapshot, error) {
 		var snapshot *registry.Snapshot
 		if snapshot, err = s.pullSince(ctx, known); err == nil {
 			if snapshot != known {
-				s.learn(snapshot)
+				s.learn(known, snapshot)
 			}
 			return snapshot, nil
 		}

@@ -33,7 +33,6 @@ func (silent) Printf(context.Context, string, ...any) {}
 var (
 	background = context.Background()
 	alice      = registry.Op{Who: "alice"}
-	bob        = registry.Op{Who: "bob"}
 )
 
 // server is a redis-server of this test's own.

@@ -188,7 +188,7 @@ func checkHeader(data []byte) ([]byte, error) {
 	if len(data) == 0 {
 		return nil, errors.New("it is empty")
 	}
-	line, payload, found := bytes.Cut(data[:min(len(data), 200)], []byte("\n"))
+	line, _, found := bytes.Cut(data[:min(len(data), 200)], []byte("\n"))
 	fields := strings.Split(string(line), " ")
 	if fields[0] != magic {
 		return nil, errors.New("it is not a state file of scriptproxy (the first line does not say " + magic + ")")
@@ -199,7 +199,7 @@ func checkHeader(data []byte) ([]byte, error) {
 	if !found || len(fields) != 5 || fields[2] != "sha256" {
 		return nil, errors.New("its first line is damaged")
 	}
-	payload = data[len(line)+1:]
+	payload := data[len(line)+1:]
 	length, err := strconv.ParseUint(fields[4], 10, 63)
 	if err != nil {
 		return nil, errors.New("its first line is damaged")
