@@ -241,6 +241,11 @@ func (p *Pool) Sweep() {
 	now := p.loop.Now()
 	for k, g := range p.groups {
 		empty := true
+		for _, l := range g.shared {
+			if l != nil {
+				l.out.shrink()
+			}
+		}
 		for i := range g.idle {
 			for len(g.idle[i]) > 0 && now-g.idle[i][0].idleSince > int64(p.opts.DedicatedIdle) {
 				g.idle[i][0].Fail(errIdle)

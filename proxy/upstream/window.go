@@ -15,7 +15,7 @@ type window struct {
 
 const (
 	windowStart = 16 << 10
-	// windowKeep is what an idle link keeps of its buffer.
+	// windowKeep is what a link keeps of its buffer when it has been idle.
 	windowKeep = 64 << 10
 )
 
@@ -70,11 +70,7 @@ func (w *window) trim() {
 	if end := w.end(); w.acked >= end && w.sent == end {
 		w.base = end
 		w.acked = end
-		if cap(w.buf) > windowKeep {
-			w.buf = nil
-		} else {
-			w.buf = w.buf[:0]
-		}
+		w.buf = w.buf[:0]
 	}
 }
 
@@ -82,4 +78,11 @@ func (w *window) trim() {
 func (w *window) bytes(off uint64, n int) []byte {
 	at := off - w.base
 	return w.buf[at : at+uint64(n)]
+}
+
+// shrink gives up a large buffer that is not in use.
+func (w *window) shrink() {
+	if len(w.buf) == 0 && cap(w.buf) > windowKeep {
+		w.buf = nil
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ func New(o Options) *Server {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /api/v1/slowlog", s.reader(http.HandlerFunc(s.slowlog)))
 	mux.Handle("POST /-/reload", s.admin(http.HandlerFunc(s.reload)))
+	mux.Handle("GET /debug/pprof/", s.admin(http.HandlerFunc(pprof.Index)))
+	mux.Handle("GET /debug/pprof/profile", s.admin(http.HandlerFunc(pprof.Profile)))
+	mux.Handle("GET /debug/pprof/trace", s.admin(http.HandlerFunc(pprof.Trace)))
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
