@@ -15,8 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/alicebob/miniredis/v2"
 )
 
 // startTimeout is how long a redis-server may take to serve, and a replica to have
@@ -35,26 +33,6 @@ type Servers interface {
 	// Stop ends them and returns when they are gone.
 	Stop()
 }
-
-// embedded is a server inside this process.
-type embedded struct{ server *miniredis.Miniredis }
-
-// StartEmbedded starts a server inside this process, without a replica.
-func StartEmbedded() (Servers, error) {
-	server, err := miniredis.Run()
-	if err != nil {
-		return nil, fmt.Errorf("cannot start the embedded server: %w", err)
-	}
-	return &embedded{server}, nil
-}
-
-func (e *embedded) String() string {
-	return fmt.Sprintf("miniredis, embedded in this process because redis-server is not used: primary %s, no replica", e.server.Addr())
-}
-func (e *embedded) Primary() string      { return e.server.Addr() }
-func (e *embedded) Replica() string      { return "" }
-func (e *embedded) Failed() <-chan error { return nil }
-func (e *embedded) Stop()                { e.server.Close() }
 
 // redis is a primary and a replica of redis-server.
 type redis struct {
