@@ -84,7 +84,9 @@ func (t *tracer) site(e *ast.FuncCallExpr, args []ast.Expr, pcall bool) {
 		s.args = args[1:]
 	}
 	names, ok := name.constants()
-	s.sure, s.computed = ok, name.computed
+	// A name that is nil whatever happens makes the call fail, and calls nothing.
+	s.sure = ok || len(args) > 0 && !name.other && name.kinds == 0 && len(name.strs) == 0
+	s.computed = name.computed
 	for _, n := range names {
 		t.addName(s, strings.ToUpper(n))
 	}
@@ -135,24 +137,74 @@ func (t *tracer) commandName(e ast.Expr) value {
 }
 
 // callEnd is the last token of a call: the closing bracket of its arguments.
-func (t *tracer) callEnd(e *ast.FuncCallExpr) int32 {
-	i := t.model.tok(e)
-	if a, ok := e.Func.(*ast.AttrGetExpr); ok {
-		i = t.model.tok(a.Key)
+func (m *model) callEnd(e *ast.FuncCallExpr) int32 {
+	open := m.callOpen(e)
+	if m.match[open] >= 0 {
+		return m.match[open]
 	}
-	for n := 0; n < 4 && int(i) < len(t.toks); n++ {
-		if t.is(i, "(") {
-			return t.match[i]
-		}
-		if i > t.model.tok(e) && (t.toks[i].kind == tokString || t.is(i, "{")) && !t.is(i-1, "[") {
-			if t.is(i, "{") {
-				return t.match[i]
-			}
+	return open
+}
+
+// callOpen is the token that opens a call's arguments: a bracket, or the only argument when that is a string.
+func (m *model) callOpen(e *ast.FuncCallExpr) int32 {
+	first := m.tok(e)
+	i := first
+	if a, ok := e.Func.(*ast.AttrGetExpr); ok {
+		i = m.tok(a.Key)
+	}
+	for range 4 {
+		switch {
+		case int(i) >= len(m.toks):
+			return first
+		case m.is(i, "("), m.is(i, "{"):
+			return i
+		case m.is(i, "]"), m.is(i, ")"):
+			i++
+			continue
+		case i > first && m.toks[i].kind == tokString && !m.is(i-1, "["):
 			return i
 		}
 		i++
 	}
-	return t.model.tok(e)
+	return first
+}
+
+// span is a range of tokens, both ends inside.
+type span struct{ first, last int32 }
+
+// argSpans are the tokens of each argument of a call.
+func (m *model) argSpans(e *ast.FuncCallExpr) []span {
+	open := m.callOpen(e)
+	end := m.match[open]
+	if !m.is(open, "(") || end < 0 {
+		return []span{{open, m.callEnd(e)}}
+	}
+	var out []span
+	start, blocks := open+1, 0
+	for i := open + 1; i < end; i++ {
+		t := &m.toks[i]
+		switch {
+		case t.kind == tokKeyword && (t.text == "function" || t.text == "do" || t.text == "then" || t.text == "repeat"):
+			blocks++
+		case t.kind == tokKeyword && (t.text == "end" || t.text == "until" || t.text == "elseif"):
+			blocks--
+		case m.match[i] > i:
+			i = m.match[i]
+		case blocks == 0 && m.is(i, ","):
+			out = append(out, span{start, i - 1})
+			start = i + 1
+		}
+	}
+	if start < end {
+		out = append(out, span{start, end - 1})
+	}
+	return out
+}
+
+// text is the source of a span, on one line and shortened.
+func (m *model) text(sp span) string {
+	s := m.src[m.toks[sp.first].off:m.toks[sp.last].end]
+	return clip(strings.Join(strings.Fields(s), " "))
 }
 
 // globalPath is the dotted path of a global function that the script has not replaced, also through a local that

@@ -1,5 +1,11 @@
 package lua
 
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
 // Level says how bad a finding is.
 type Level uint8
 
@@ -9,23 +15,49 @@ const (
 	Error                // surely a mistake
 )
 
-func (l Level) String() string { return [...]string{"note", "warning", "error"}[l] }
+func (l Level) String() string { return [...]string{"note", "warning", "error"}[min(l, Error)] }
+
+// MarshalText makes a level its name in JSON.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads a level's name.
+func (l *Level) UnmarshalText(text []byte) error {
+	for _, known := range []Level{Note, Warning, Error} {
+		if string(text) == known.String() {
+			*l = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown level %q: note, warning and error exist", text)
+}
 
 // Finding is one thing that a rule says about one place of a body. Lines and columns count from 1, columns in code
 // points; the end is the first column after it.
 type Finding struct {
-	Rule      string
-	Level     Level
-	Line      int
-	Column    int
-	EndLine   int
-	EndColumn int
-	Message   string // what is wrong, here
-	Fix       string // what to do about it
-	Page      string // where the rule is explained: a path in the documentation, with an anchor
+	Rule      string `json:"rule"`
+	Level     Level  `json:"level"` // at most the rule's own level
+	Line      int    `json:"line"`
+	Column    int    `json:"column"`
+	EndLine   int    `json:"endLine"`
+	EndColumn int    `json:"endColumn"`
+	Message   string `json:"message"` // what is wrong, here
+	Fix       string `json:"fix"`     // what to do about it
+	Page      string `json:"page"`    // where the rule is explained: a file of the documentation, with an anchor
 }
 
-func (a *Analysis) addUnanalysed(string)                    {}
-func (a *Analysis) addSyntax(*unit, error)                  {}
-func (a *Analysis) addShebang(shebang)                      {}
-func lint(m *model, a *Analysis, head shebang, opt Options) {}
+// Count is the number of findings of at least a level.
+func (a *Analysis) Count(level Level) int {
+	n := 0
+	for i := range a.Findings {
+		if a.Findings[i].Level >= level {
+			n++
+		}
+	}
+	return n
+}
+
+func sortFindings(list []Finding) {
+	slices.SortStableFunc(list, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Rule, b.Rule))
+	})
+}

@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
@@ -23,7 +22,9 @@ type unit struct {
 	first []int32 // line given to gopher-lua → index in toks of the first token on it
 	match []int32 // index of a bracket's partner, -1 for other tokens
 	stmts []ast.Stmt
-	names map[string]string // the name given to gopher-lua → the name in the body, where they differ
+
+	points []int32           // code points before each blockSize bytes; see codePoints
+	names  map[string]string // the name given to gopher-lua → the name in the body, where they differ
 }
 
 // parseBody splits and parses src[start:]. The unit is returned with an error too, to give positions.
@@ -237,8 +238,31 @@ func (u *unit) is(i int32, text string) bool {
 // position is the line and column, from 1, of an offset; columns count code points.
 func (u *unit) position(off int32) (line, column int) {
 	n := sort.Search(len(u.lines), func(i int) bool { return u.lines[i] > off })
-	start := u.lines[n-1]
-	return n, utf8.RuneCountInString(u.src[start:min(int(off), len(u.src))]) + 1
+	return n, u.codePoints(int(off)) - u.codePoints(int(u.lines[n-1])) + 1
+}
+
+// blockSize is how far apart the offsets are for which the code points are counted once.
+const blockSize = 1024
+
+// codePoints is the number of code points before an offset: of bytes that are not the later ones of a code point.
+func (u *unit) codePoints(off int) int {
+	if u.points == nil {
+		u.points = make([]int32, 1, len(u.src)/blockSize+2)
+		for i := 0; i+blockSize <= len(u.src); i += blockSize {
+			u.points = append(u.points, u.points[len(u.points)-1]+countStarts(u.src[i:i+blockSize]))
+		}
+	}
+	return int(u.points[off/blockSize] + countStarts(u.src[off/blockSize*blockSize:off]))
+}
+
+func countStarts(s string) int32 {
+	n := int32(0)
+	for i := range len(s) {
+		if s[i]&0xC0 != 0x80 {
+			n++
+		}
+	}
+	return n
 }
 
 // name is the body's spelling of a name that the parser saw.

@@ -2,88 +2,6 @@ package lua
 
 import "github.com/yuin/gopher-lua/ast"
 
-// variable is one local variable, parameter or global of a script. Every place that gives it a value is known,
-// because Lua's scopes are lexical; inits holds them.
-type variable struct {
-	name   string
-	tok    int32 // its declaration; of a global, its first use
-	global bool
-	param  bool
-	owner  *function // where it is declared; nil for a global
-
-	inits   []ast.Expr // values given to it
-	steps   []ast.Expr // the expressions that a generic for takes its values from
-	unknown bool       // gets a value that no expression shows
-
-	fn     *function // the function it names, when it is given nothing else
-	reads  int       // uses as a value
-	called int       // uses as what is called; reads counts these too
-
-	val  value       // see propagate
-	deps []*variable // variables whose values come from this one
-
-	from     origin // see flow.go
-	fromDeps []*variable
-}
-
-// function is one function of the script; the first is the script itself.
-type function struct {
-	expr    *ast.FunctionExpr // nil for the script
-	parent  *function
-	name    *variable // the variable that names it and nothing else, else nil
-	params  []*variable
-	vararg  bool
-	returns []*ast.ReturnStmt
-	calls   []*ast.FuncCallExpr // calls through name
-	defined int32               // token
-}
-
-// known tells whether every call of the function is in calls.
-func (f *function) known() bool {
-	return f.name != nil && f.name.fn == f && f.name.reads == f.name.called
-}
-
-// model is a body with its names resolved.
-type model struct {
-	*unit
-	b        *budget
-	commands Commands
-
-	vars    []*variable
-	globals map[string]*variable
-	bound   map[*ast.IdentExpr]*variable
-	locals  map[*ast.LocalAssignStmt][]*variable
-	loopVar map[ast.Stmt][]*variable
-	funcs   map[*ast.FunctionExpr]*function
-	main    *function
-	named   []namedCall
-
-	globalWrites []globalWrite
-
-	sites   []*site
-	escapes []escape
-	api     []apiUse
-	others  []*otherCall
-	loops   []*loop
-	conds   []*condition
-	rets    []*returned
-	index   []*indexing
-	tableIn []tableWrite
-	params  paramUse
-}
-
-// namedCall is a call through a plain name.
-type namedCall struct {
-	v *variable
-	e *ast.FuncCallExpr
-}
-
-type globalWrite struct {
-	v   *variable
-	tok int32
-	fn  bool
-}
-
 // resolver walks the tree once and binds every name.
 type resolver struct {
 	*model
@@ -172,6 +90,9 @@ func (r *resolver) stmt(s ast.Stmt) {
 		r.exprs(s.Rhs)
 		for i, lhs := range s.Lhs {
 			r.assign(lhs, valueAt(s.Rhs, i))
+			if id, ok := lhs.(*ast.IdentExpr); ok && i >= len(s.Rhs) && spreads(s.Rhs) {
+				r.bound[id].steps = append(r.bound[id].steps, s.Rhs[len(s.Rhs)-1])
+			}
 		}
 	case *ast.FuncCallStmt:
 		r.expr(s.Expr)
@@ -201,7 +122,7 @@ func (r *resolver) stmt(s ast.Stmt) {
 // valueAt is the expression that gives the i-th of several variables its value: nil when that is one of the later
 // values of a call or of …, or nothing.
 func valueAt(exprs []ast.Expr, i int) ast.Expr {
-	if i < len(exprs) {
+	if i >= 0 && i < len(exprs) {
 		return exprs[i]
 	}
 	return nil
@@ -239,6 +160,8 @@ func (r *resolver) local(s *ast.LocalAssignStmt) {
 		} else if spreads(s.Exprs) {
 			vs[i].unknown = true
 			vs[i].steps = append(vs[i].steps, s.Exprs[len(s.Exprs)-1])
+		} else {
+			vs[i].empty = true
 		}
 	}
 	r.locals[s] = vs

@@ -1,0 +1,2 @@
+#!python
+return redis.call('GET', KEYS[1])

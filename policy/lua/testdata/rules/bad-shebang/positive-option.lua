@@ -1,0 +1,2 @@
+#!lua readonly
+return redis.call('GET', KEYS[1])

@@ -1,0 +1,2 @@
+local balance = KEYS[1]
+return redis.call('DECRBY', balance, ARGV[1])

@@ -1,0 +1,1 @@
+return redis.call('HINCRBYFLOAT', KEYS[1], 'credit', ARGV[1])

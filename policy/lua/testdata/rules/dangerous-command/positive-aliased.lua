@@ -1,0 +1,2 @@
+local run = redis.pcall
+return run('swapdb', 0, 1)

@@ -1,0 +1,1 @@
+return {redis.call('FLUSHALL'), redis.call('FLUSHDB', 'ASYNC')}

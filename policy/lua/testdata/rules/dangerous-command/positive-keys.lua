@@ -1,0 +1,2 @@
+local keys = redis.call('KEYS', ARGV[1] .. '*')
+return #keys

@@ -1,0 +1,1 @@
+return redis.call('SORT', KEYS[1], 'BY', 'weight_*')

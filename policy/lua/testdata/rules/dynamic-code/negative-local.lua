@@ -1,0 +1,2 @@
+local load = tonumber(ARGV[1])
+return load

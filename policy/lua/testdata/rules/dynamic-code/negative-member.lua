@@ -1,0 +1,2 @@
+local stats = {load = 5}
+return stats.load

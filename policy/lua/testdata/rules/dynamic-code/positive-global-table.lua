@@ -1,0 +1,1 @@
+return _G['re' .. 'dis'].call('GET', KEYS[1])

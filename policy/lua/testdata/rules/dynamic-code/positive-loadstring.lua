@@ -1,0 +1,1 @@
+return assert(loadstring(ARGV[1]))()

@@ -1,0 +1,2 @@
+local GET = 'get'
+return redis.call(GET, KEYS[1])

@@ -1,0 +1,1 @@
+return redis.call('OBJECT', ARGV[1], KEYS[1])

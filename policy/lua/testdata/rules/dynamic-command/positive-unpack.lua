@@ -1,0 +1,2 @@
+local cmd = {'GET', KEYS[1]}
+return redis.call(unpack(cmd))

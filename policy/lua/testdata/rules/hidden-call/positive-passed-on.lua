@@ -1,0 +1,2 @@
+table.foreach(KEYS, redis.call)
+return 1

@@ -1,0 +1,2 @@
+redis.call = nil
+return 1

@@ -1,0 +1,4 @@
+local function api()
+  return redis
+end
+return api().call('GET', KEYS[1])

@@ -1,0 +1,2 @@
+local db = {get = redis.call}
+return db.get('GET', KEYS[1])

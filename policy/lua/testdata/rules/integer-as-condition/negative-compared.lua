@@ -1,0 +1,4 @@
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return 'yes'
+end
+return 'no'

@@ -1,0 +1,2 @@
+local block = KEYS[1]
+return redis.call('DEL', block)

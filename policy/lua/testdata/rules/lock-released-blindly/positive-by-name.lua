@@ -1,0 +1,2 @@
+-- lint: name=unlock
+return redis.call('DEL', KEYS[1])

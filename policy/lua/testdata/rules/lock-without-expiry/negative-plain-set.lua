@@ -1,0 +1,2 @@
+local lockKey = KEYS[1]
+return redis.call('SET', lockKey, ARGV[1])

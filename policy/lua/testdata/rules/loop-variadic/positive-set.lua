@@ -1,0 +1,4 @@
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[i])
+end
+return #KEYS

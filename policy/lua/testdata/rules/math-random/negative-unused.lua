@@ -1,0 +1,1 @@
+return math.floor(tonumber(ARGV[1]))

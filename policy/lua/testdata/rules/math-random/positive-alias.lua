@@ -1,0 +1,2 @@
+local random = math.random
+return random()

@@ -1,0 +1,2 @@
+#!lua flags=allow-stale
+return redis.call('HGET', KEYS[1], ARGV[1])

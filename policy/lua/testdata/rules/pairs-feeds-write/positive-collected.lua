@@ -1,0 +1,5 @@
+local names = {}
+for name in pairs(cjson.decode(ARGV[1])) do
+  names[#names + 1] = name
+end
+return redis.call('LPUSH', KEYS[1], unpack(names))

@@ -1,0 +1,1 @@
+return redis.call('OBJECT', 'ENCODING', KEYS[1])

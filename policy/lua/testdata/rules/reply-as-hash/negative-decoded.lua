@@ -1,0 +1,2 @@
+local user = cjson.decode(redis.call('GET', KEYS[1]))
+return user.name

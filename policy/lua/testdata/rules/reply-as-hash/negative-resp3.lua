@@ -1,0 +1,2 @@
+redis.setresp(3)
+return redis.call('HGETALL', KEYS[1]).map

@@ -1,0 +1,4 @@
+if redis.call('HGET', KEYS[1], 'a') ~= nil then
+  return 1
+end
+return 0

@@ -1,0 +1,4 @@
+if redis.call('TYPE', KEYS[1])['ok'] == 'hash' then
+  return 1
+end
+return 0

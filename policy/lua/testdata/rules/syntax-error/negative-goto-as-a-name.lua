@@ -1,0 +1,2 @@
+local goto = KEYS[1]
+return redis.call('GET', goto)

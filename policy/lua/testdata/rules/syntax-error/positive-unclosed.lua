@@ -1,0 +1,2 @@
+local v = redis.call('GET', KEYS[1]
+return v

@@ -1,0 +1,3 @@
+for i = 1, tonumber(ARGV[1]) do
+  redis.call('INCR', KEYS[1])
+end

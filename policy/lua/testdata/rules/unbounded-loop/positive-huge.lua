@@ -1,0 +1,3 @@
+for i = 1, math.huge do
+  redis.call('INCR', KEYS[1])
+end

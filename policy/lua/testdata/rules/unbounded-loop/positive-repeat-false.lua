@@ -1,0 +1,3 @@
+repeat
+  redis.call('INCR', KEYS[1])
+until false

@@ -1,0 +1,3 @@
+for i, key in ipairs(KEYS) do
+  redis.call('INCRBY', key, ARGV[i])
+end

@@ -1,0 +1,1 @@
+return redis.call('PUBLISH', 'news', ARGV[1])

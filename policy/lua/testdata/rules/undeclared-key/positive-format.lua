@@ -1,0 +1,1 @@
+return redis.call('GET', string.format('user:%s', ARGV[1]))

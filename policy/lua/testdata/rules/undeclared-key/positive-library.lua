@@ -1,0 +1,2 @@
+#!lua name=lib
+redis.register_function('f', function(keys, args) return redis.call('GET', args[1]) end)

@@ -1,0 +1,2 @@
+local lock = KEYS[1] .. ':seen'
+return redis.call('INCR', lock)

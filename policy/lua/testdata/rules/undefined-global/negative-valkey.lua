@@ -1,0 +1,1 @@
+return server.call('SET', KEYS[1], ARGV[1])

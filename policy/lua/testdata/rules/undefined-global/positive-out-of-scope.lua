@@ -1,0 +1,4 @@
+if ARGV[1] then
+  local limit = tonumber(ARGV[1])
+end
+return limit

@@ -1,0 +1,2 @@
+local count = redis.call('GET', KEYS[1])
+return cuont

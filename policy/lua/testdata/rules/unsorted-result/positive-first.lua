@@ -1,0 +1,2 @@
+local members = redis.call('SMEMBERS', KEYS[1])
+return members[1]

@@ -1,0 +1,1 @@
+return table.concat(redis.call('HKEYS', KEYS[1]), ',')

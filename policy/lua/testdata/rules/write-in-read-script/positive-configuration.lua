@@ -1,0 +1,3 @@
+-- lint: class=read
+local call = redis.call
+return call('GETDEL', KEYS[1])

@@ -1,0 +1,2 @@
+-- lint: class=read
+return redis.call('JSON.GET', KEYS[1])
