@@ -192,3 +192,31 @@ func TestRuleFilesWithManyAliasesAreRefused(t *testing.T) {
 		t.Error("lists of lists are accepted")
 	}
 }
+
+func FuzzRulesAreWrittenAsTheyAreRead(f *testing.F) {
+	for _, file := range []string{"testdata/rules-example.yaml", "testdata/rules-written.yaml", "testdata/rules-invalid-rules.yaml"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		spec, err := ParseRules("rules", data)
+		if err != nil {
+			return
+		}
+		written, err := FormatRules(spec, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseRules("written", written)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, written)
+		}
+		a, err := FormatRules(back, "")
+		if err != nil || string(a) != string(written) {
+			t.Fatalf("%v: written\n%s\nread and written again\n%s", err, written, a)
+		}
+	})
+}
