@@ -6,6 +6,7 @@ import (
 	"bytes"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
 )
@@ -41,6 +42,7 @@ type pending struct {
 	kind pendingKind
 	read bool // may be sent again
 	done bool // complete in buf, behind one that is not
+	mute bool // CLIENT REPLY: the client wants no answer
 	// last closes the session after this reply.
 	last  bool
 	tries uint8
@@ -49,6 +51,9 @@ type pending struct {
 	// looked at as a whole.
 	buf  []byte
 	text string // a constant local reply
+
+	// stale reads ran before a write that was ahead of them; see followed.
+	stale bool
 
 	call     scriptCall
 	group    *upstream.Group // kindSelect, kindAuth: the session's when it works
@@ -59,6 +64,12 @@ type pending struct {
 
 // Reply takes a piece of the reply.
 func (p *pending) Reply(_ *upstream.Call, piece []byte, done bool) {
+	if p.stale {
+		if done {
+			p.readAnew()
+		}
+		return
+	}
 	switch p.kind {
 	case kindPlain:
 		p.pass(piece)
@@ -83,7 +94,7 @@ func (p *pending) Reply(_ *upstream.Call, piece []byte, done bool) {
 func (p *pending) pass(piece []byte) {
 	s := p.s
 	switch {
-	case s == nil:
+	case s == nil || p.mute:
 	case s.head == p:
 		if len(p.buf) > 0 {
 			s.emit(p.buf)
@@ -108,7 +119,9 @@ func (p *pending) finish() {
 		s.remote--
 		if !p.read {
 			s.writes--
-			s.lastWrite = p.w.loop.Now()
+			// The time now, not that of the iteration: the reply may have come
+			// after a poll that began later than the iteration did.
+			s.lastWrite = loop.Now()
 		}
 	}
 	p.done = true
@@ -144,7 +157,9 @@ func (p *pending) whole() {
 // settle finishes a pending whose reply is in buf.
 func (p *pending) settle() {
 	if s := p.s; s != nil && s.head == p {
-		s.emit(p.buf)
+		if !p.mute {
+			s.emit(p.buf)
+		}
 		p.buf = p.buf[:0]
 	}
 	p.finish()
@@ -227,6 +242,45 @@ func (p *pending) again(sent bool) bool {
 	s.cur = link
 	link.Send(request, &p.Call)
 	return true
+}
+
+// followed deals with the reads behind p on the link old, which p has left
+// for the primary because it writes: what they read is from before that
+// write, so they follow it as their replies come.
+func (p *pending) followed(old *upstream.Link) {
+	for q := p.next; q != nil; q = q.next {
+		if q.link == old {
+			q.stale = true
+			p.s.flags |= holdDrain // nothing new may overtake them
+		}
+	}
+}
+
+// readAnew sends a stale read to where the write went.
+func (p *pending) readAnew() {
+	p.stale = false
+	s := p.s
+	if s == nil {
+		p.finish()
+		return
+	}
+	node := p.w.srv.topo.View().Primary
+	if node == nil {
+		p.answer(unavailable(nil, false, nil))
+		return
+	}
+	request := p.link.Request(&p.Call)
+	link, err := s.group.Shared(node)
+	if err != nil {
+		p.answer(unavailable(node, false, err))
+		return
+	}
+	if p.kind == kindScript {
+		p.resendScript(link, request)
+		return
+	}
+	p.link, s.cur = link, link
+	link.Send(request, &p.Call)
 }
 
 // maxTries is how often a request is sent anew: once for a link that was
