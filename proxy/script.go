@@ -42,6 +42,9 @@ type scriptCall struct {
 	inTx  bool
 	route metrics.Route
 	load  *loadResult
+	// begun tells that the reply's first piece was seen, failed that it is
+	// an error.
+	begun, failed bool
 }
 
 // loadResult is what SCRIPT LOAD said ahead of a first call.
@@ -300,7 +303,11 @@ func (l *loading) Lost(*upstream.Call, bool, error) {}
 // scriptReply takes a piece of the reply to a script call. An error is kept
 // until it is complete, since some are not for the client.
 func (p *pending) scriptReply(piece []byte, done bool) {
-	if len(p.buf) == 0 && len(piece) > 0 && piece[0] != '-' || p.s != nil && p.s.midReply && p.s.head == p {
+	c := &p.call
+	if !c.begun {
+		c.begun, c.failed = true, piece[0] == '-'
+	}
+	if !c.failed {
 		p.pass(piece)
 		if done {
 			p.account(metrics.OutcomeOK)
@@ -308,20 +315,11 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 		}
 		return
 	}
-	if len(p.buf) > 0 && p.buf[0] != '-' {
-		p.pass(piece)
-	} else {
-		p.buf = append(p.buf, piece...)
-	}
+	p.buf = append(p.buf, piece...)
 	if !done {
 		return
 	}
-	if p.buf[0] != '-' {
-		p.account(metrics.OutcomeOK)
-		p.finish()
-		return
-	}
-	if !p.call.inTx && p.s != nil && p.mend() {
+	if !c.inTx && p.s != nil && p.mend() {
 		return
 	}
 	p.account(outcomeOf(p.buf))
@@ -360,7 +358,12 @@ func (p *pending) mend() bool {
 			return false
 		}
 		p.tries++
-		return p.sendAgain(link)
+		old := p.link
+		if !p.sendAgain(link) {
+			return false
+		}
+		p.followed(old)
+		return true
 	}
 	return false
 }
@@ -380,6 +383,7 @@ func (p *pending) sendAgain(link *upstream.Link) bool {
 func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	c := &p.call
 	s := p.s
+	c.begun, c.failed = false, false
 	if c.script == nil {
 		request = bytes.Clone(request)
 		p.link, s.cur = link, link
