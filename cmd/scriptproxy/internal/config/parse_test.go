@@ -130,15 +130,6 @@ registry: {redis: {password_file: d}}
 	}
 }
 
-func TestNamedPipeDoesNotBlockTheStart(t *testing.T) {
-	dir := t.TempDir()
-	mkfifo(t, filepath.Join(dir, "pipe"))
-	_, _, err := Parse("c.yaml", []byte("upstream: {password_file: pipe}"), dir)
-	if err == nil || !strings.Contains(err.Error(), "is not a regular file") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "secret"), "x")
