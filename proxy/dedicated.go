@@ -20,6 +20,9 @@ const (
 	inMulti sessionState = 1 << iota
 	watching
 	subscribed
+	tracking
+	noEvict
+	noTouch
 	// sticky sessions did something whose end can't be seen; they keep their
 	// link, which nobody else gets afterwards.
 	sticky
@@ -85,11 +88,14 @@ func (s *session) block(r *resp.Request) bool {
 	if s.state&inMulti != 0 {
 		return s.forward(r, false)
 	}
-	p, ok := s.own(r, kindPlain)
-	if p != nil {
-		s.blocked = true
+	if st := s.dedicate(); st != routed {
+		return st == answered
 	}
-	return ok
+	s.ded.AskServerID()
+	p := s.w.newPending(s, kindPlain)
+	s.send(s.ded, p, r.Raw())
+	s.blocked = true
+	return true
 }
 
 // transaction follows MULTI and WATCH to their ends.
@@ -109,6 +115,7 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 	switch cmd.Op {
 	case command.OpMulti:
 		s.state |= inMulti
+		s.multi = 0
 		if s.ext != nil {
 			clear(s.ext.queued)
 		}
@@ -195,6 +202,7 @@ func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 	}
 	p.left = r.Len() - 1
 	s.state |= subscribed
+	s.ded.AskServerID()
 	s.needExtra()
 	s.ded.SetTap(s, s.flags&resp3 == 0)
 	return true

@@ -22,6 +22,10 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 		return s.keepDedicated(r)
 	}
 	w.shard.Request(metrics.Class(cmd.Class))
+	s.last = cmd
+	if s.state&inMulti != 0 {
+		s.multi++
+	}
 	if s.flags&authenticated == 0 && w.srv.refuseUnauthenticated(s, cmd) {
 		return true
 	}

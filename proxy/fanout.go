@@ -18,6 +18,8 @@ type fanout struct {
 	parts []*part
 	left  int
 	merge func(parts []*part) []byte
+	// done, when set, may take over what is left to do.
+	done func() bool
 }
 
 // part is one node's share.
@@ -50,6 +52,9 @@ func (t *part) finish() {
 	f := t.f
 	f.left--
 	if f.left == 0 {
+		if f.done != nil && f.done() {
+			return
+		}
 		f.p.buf = append(f.p.buf[:0], f.merge(f.parts)...)
 		f.p.settle()
 	}

@@ -44,7 +44,7 @@ func (s *session) ping(cmd *command.Command, r *resp.Request) bool {
 		}
 		s.reply(string(b))
 	case r.Len() == 2:
-		if s.head == nil {
+		if s.head == nil && s.flags&(muted|skipNext) == 0 {
 			if s.out == nil {
 				s.out = w.loop.GetBuffer()
 			}
@@ -97,7 +97,7 @@ func (s *session) inTransaction(cmd *command.Command, r *resp.Request) bool {
 
 func (s *session) quit() {
 	if s.head == nil {
-		s.emitString("+OK\r\n")
+		s.reply("+OK\r\n")
 		s.endAfterReplies(errQuit)
 		return
 	}
@@ -332,59 +332,6 @@ func (s *session) greet(g *greeting) string {
 		b = redcon.AppendArray(b, 0)
 	}
 	return string(b)
-}
-
-// client takes CLIENT's subcommands.
-func (s *session) client(cmd *command.Command, r *resp.Request) bool {
-	if r.Len() < 2 {
-		return s.forward(r, false)
-	}
-	switch sub := r.Arg(1); {
-	case equalFold(sub, "ID") && r.Len() == 2:
-		s.reply(":" + strconv.FormatUint(s.id, 10) + crlf)
-	case equalFold(sub, "GETNAME") && r.Len() == 2:
-		switch {
-		case s.ext != nil && s.ext.name != "":
-			s.reply(string(redcon.AppendBulkString(nil, s.ext.name)))
-		case s.flags&resp3 != 0:
-			s.reply("_\r\n")
-		default:
-			s.reply("$-1\r\n")
-		}
-	case equalFold(sub, "SETNAME") && r.Len() == 3:
-		name := string(r.Arg(2))
-		if !validName(name) {
-			s.reply("-ERR Client names cannot contain spaces, newlines or special characters.\r\n")
-			return true
-		}
-		s.needExtra().name = name
-		s.reply("+OK\r\n")
-	case equalFold(sub, "SETINFO") && r.Len() == 4:
-		return s.setInfo(r)
-	case equalFold(sub, "REPLY"), equalFold(sub, "TRACKING"), equalFold(sub, "CACHING"), equalFold(sub, "NO-EVICT"), equalFold(sub, "NO-TOUCH"):
-		return s.keepDedicated(r)
-	default:
-		return s.forward(r, false)
-	}
-	return true
-}
-
-func (s *session) setInfo(r *resp.Request) bool {
-	if !validName(string(r.Arg(3))) {
-		s.reply("-ERR " + oneLine(string(r.Arg(2))) + " cannot contain spaces, newlines or special characters.\r\n")
-		return true
-	}
-	switch attr := r.Arg(2); {
-	case equalFold(attr, "LIB-NAME"):
-		s.needExtra().libName = string(r.Arg(3))
-	case equalFold(attr, "LIB-VER"):
-		s.needExtra().libVersion = string(r.Arg(3))
-	default:
-		s.reply("-ERR Unrecognized option '" + oneLine(string(attr)) + "'\r\n")
-		return true
-	}
-	s.reply("+OK\r\n")
-	return true
 }
 
 // validName is networking.c's clientSetNameOrReply: printable, no space.

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -192,6 +191,7 @@ func (w *worker) adopt(sess *session, fd int) {
 	sess.group = w.anon
 	w.anon.Sessions++
 	sess.lastActive = w.loop.Now()
+	sess.created = sess.lastActive
 	w.srv.greetSession(sess)
 	if err := sess.Attach(w.loop, fd, sess); err != nil {
 		unix.Close(fd)
@@ -322,13 +322,10 @@ func (s *session) remoteAddr() string {
 	if err != nil {
 		return ""
 	}
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	case *unix.SockaddrInet6:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
+	if _, ok := sa.(*unix.SockaddrUnix); ok {
+		return s.localAddr()
 	}
-	return "unix"
+	return addrOf(sa)
 }
 
 func (s *session) userName() string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
@@ -16,6 +17,7 @@ var (
 	errSlowClient   = errors.New("replies pass the output buffer limit")
 	errProtocolDone = errors.New("the client broke the protocol")
 	errQuit         = errors.New("the client quit")
+	errKilled       = errors.New("killed by CLIENT KILL")
 	errDrained      = errors.New("the proxy is shutting down")
 )
 
@@ -36,6 +38,11 @@ const (
 	authenticated
 	// finishing sessions have heard all that the client will say.
 	finishing
+	// muted sessions said CLIENT REPLY OFF; skipNext ones SKIP, for the next
+	// request; skipSet is what SKIP leaves behind until it is done itself.
+	muted
+	skipNext
+	skipSet
 )
 
 const held = holdDrain | holdLink | holdOutput
@@ -67,12 +74,15 @@ type session struct {
 	id         uint64
 	lastWrite  int64
 	lastActive int64
+	created    int64
+	last       *command.Command
 	outOff     uint32
 	inflight   uint32 // pendings
 	remote     uint32 // of them, on cur
 	writes     uint32 // of them, not reads
 	flags      uint32
 	state      sessionState
+	multi      uint16 // requests queued since MULTI
 	listener   uint16
 	midReply   bool // the reply at the head is partly sent
 	blocked    bool // a blocking command is in flight
@@ -119,6 +129,9 @@ func (s *session) Input(data []byte) int {
 			if !s.Open() {
 				return used + n
 			}
+			if ok && s.flags&(skipNext|skipSet) != 0 {
+				s.skip()
+			}
 			if !ok {
 				// Held before this request: it is framed anew later.
 				s.dropRequest(r)
@@ -138,6 +151,15 @@ func (s *session) Input(data []byte) int {
 		}
 	}
 	return used
+}
+
+// skip ends the request after CLIENT REPLY SKIP, or begins it.
+func (s *session) skip() {
+	next := s.flags&skipSet != 0
+	s.flags &^= skipSet | skipNext
+	if next {
+		s.flags |= skipNext
+	}
 }
 
 func (s *session) dropRequest(r *resp.Request) {
@@ -200,9 +222,11 @@ func (s *session) advance() {
 		}
 		s.inflight--
 		s.midReply = false
-		if p.text != "" {
+		switch {
+		case p.mute:
+		case p.text != "":
 			s.emitString(p.text)
-		} else if len(p.buf) > 0 {
+		case len(p.buf) > 0:
 			s.emit(p.buf)
 		}
 		last := p.last
@@ -217,7 +241,7 @@ func (s *session) advance() {
 	}
 	if p := s.head; p != nil {
 		// What came early for the one that is next now.
-		if len(p.buf) > 0 && p.kind == kindPlain {
+		if len(p.buf) > 0 && p.kind == kindPlain && !p.mute {
 			s.emit(p.buf)
 			p.buf = p.buf[:0]
 			s.midReply = true
@@ -324,7 +348,9 @@ func (s *session) done() bool {
 // reply answers in the session's order.
 func (s *session) reply(text string) {
 	if s.head == nil {
-		s.emitString(text)
+		if s.flags&(muted|skipNext) == 0 {
+			s.emitString(text)
+		}
 		return
 	}
 	p := s.w.newPending(s, kindLocal)

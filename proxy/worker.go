@@ -84,6 +84,7 @@ func (w *worker) newPending(s *session, kind pendingKind) *pending {
 		p.next = nil
 	}
 	p.s, p.kind = s, kind
+	p.mute = s.flags&(muted|skipNext) != 0
 	return p
 }
 

@@ -64,6 +64,8 @@ type Link struct {
 	item       []byte
 	waiters    []Waiter
 	idleSince  int64
+	serverID   uint64
+	askedID    bool
 	begun      bool // pieces of the reply to head were handed on
 }
 
@@ -348,3 +350,36 @@ func (l *Link) open() {
 	l.group.linkReady(l)
 	l.Flush()
 }
+
+// ServerID is the server's id of the connection, 0 before AskServerID was
+// answered.
+func (l *Link) ServerID() uint64 { return l.serverID }
+
+// AskServerID has the link learn the server's id of it, once.
+func (l *Link) AskServerID() {
+	if l.askedID {
+		return
+	}
+	l.askedID = true
+	a := &serverIDAnswer{link: l}
+	a.call.Owner = a
+	l.Send([]byte("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"), &a.call)
+}
+
+type serverIDAnswer struct {
+	call Call
+	link *Link
+	text []byte
+}
+
+func (a *serverIDAnswer) Reply(_ *Call, piece []byte, done bool) {
+	a.text = append(a.text, piece...)
+	if !done || len(a.text) < 3 || a.text[0] != ':' {
+		return
+	}
+	for _, c := range a.text[1 : len(a.text)-2] {
+		a.link.serverID = a.link.serverID*10 + uint64(c-'0')
+	}
+}
+
+func (a *serverIDAnswer) Lost(*Call, bool, error) {}
