@@ -140,6 +140,8 @@ type Registry struct {
 	// File for the store "file", written atomically. Empty keeps changes in
 	// memory only: a restart returns to the configuration.
 	StateFile string `yaml:"state_file"`
+	// Changes kept in the audit log. The oldest go first.
+	AuditSize int `yaml:"audit_size"`
 	// Server for the store "redis".
 	Redis RegistryRedis `yaml:"redis"`
 }
@@ -161,6 +163,9 @@ type RegistryRedis struct {
 	// How often the revision is read, beside the announcements, which normally
 	// come first.
 	PollInterval time.Duration `yaml:"poll_interval"`
+	// File for a copy of the registry, for a start while the server is away.
+	// Empty keeps none: such a start begins with the configuration alone.
+	CacheFile string `yaml:"cache_file"`
 
 	// Password is the content of PasswordFile.
 	Password Secret `yaml:"-"`

@@ -47,6 +47,7 @@ func (r *resolver) resolve() {
 	r.secret("registry.redis.password_file", &c.Registry.Redis.PasswordFile, &c.Registry.Redis.Password)
 	r.clientTLS("registry.redis.tls", &c.Registry.Redis.TLS)
 	r.place(&c.Registry.StateFile)
+	r.place(&c.Registry.Redis.CacheFile)
 	if c.Policy.RulesFile != "" {
 		r.place(&c.Policy.RulesFile)
 		if _, err := r.read(c.Policy.RulesFile, maxFile); err != nil {

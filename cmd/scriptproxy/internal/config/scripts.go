@@ -36,6 +36,9 @@ type Scripts struct {
 	MaxCached int `yaml:"max_cached"`
 	// Bytes of such scripts which the proxy keeps.
 	MaxCachedBytes Size `yaml:"max_cached_bytes"`
+	// Empties the script cache of a node that grew too large, and loads again
+	// what is in use.
+	Compact Compact `yaml:"compact"`
 	// The registered scripts.
 	List []Script `yaml:"list"`
 }
@@ -52,6 +55,24 @@ type Breaker struct {
 	// "none" refuses the calls. "previous" activates the version that was active
 	// before, and records it in the audit log.
 	Fallback BreakerFallback `yaml:"fallback"`
+}
+
+// Compact bounds the script caches of the nodes. Redis can't unload a single
+// script, so the cache is emptied and what is in use is loaded again, one node at
+// a time, without a client seeing it. Clients that speak to the servers without
+// the proxy see NOSCRIPT for what they loaded.
+type Compact struct {
+	// Scripts in a node's cache beyond which it is compacted by itself. 0 means
+	// no bound.
+	MaxScripts int `yaml:"max_scripts"`
+	// Memory that scripts take on a node beyond which it is compacted by itself.
+	// 0 means no bound.
+	MaxMemory Size `yaml:"max_memory"`
+	// Scripts that clients loaded themselves and called within this time are
+	// loaded again. Registered versions always are, unless they are retired.
+	Keep time.Duration `yaml:"keep"`
+	// How often the caches are looked at, for the bounds and for metrics.
+	CheckInterval time.Duration `yaml:"check_interval"`
 }
 
 // Script is one registered script. In a Config from Load or Parse the settings

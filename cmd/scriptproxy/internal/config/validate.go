@@ -206,6 +206,7 @@ func checkOutputBuffer(r *report, path string, b OutputBuffer) {
 
 func checkRegistry(c *Config, r *report) {
 	redis := &c.Registry.Redis
+	positive(r, "registry.audit_size", c.Registry.AuditSize)
 	checkClientTLS(r, "registry.redis.tls", &redis.TLS)
 	if c.Registry.Store != StoreRedis {
 		if redis.Address != "" {

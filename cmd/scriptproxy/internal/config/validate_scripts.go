@@ -3,12 +3,16 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/scriptproxy/scriptproxy/policy/registry"
 )
 
 func checkScripts(c *Config, r *report) {
 	checkBreaker(r, "scripts.breaker", c.Scripts.Breaker)
+	if c.Scripts.Compact.CheckInterval < 100*time.Millisecond {
+		r.problem("scripts.compact.check_interval", "%s is too short; 100ms is the least", c.Scripts.Compact.CheckInterval)
+	}
 	names := make(map[string]bool, len(c.Scripts.List))
 	bodies := make(map[string]*owner, len(c.Scripts.List))
 	for i := range c.Scripts.List {
