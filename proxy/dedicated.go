@@ -139,7 +139,7 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 
 // maybeRelease gives the dedicated link back when nothing is kept on it.
 func (s *session) maybeRelease() {
-	if s.state&^tainted != 0 || s.ded == nil {
+	if s.state&^tainted != 0 || s.ded == nil || s.upload != nil {
 		return
 	}
 	link := s.ded
@@ -163,7 +163,7 @@ func (s *session) dropDedicated(err error) {
 	link := s.ded
 	s.ded = nil
 	link.SetTap(nil, false)
-	if s.state != 0 || link.Pending() > 0 || link.Group() != s.group {
+	if s.state != 0 || link.Pending() > 0 || link.Group() != s.group || s.upload != nil {
 		link.Fail(err)
 		return
 	}
@@ -342,6 +342,7 @@ type extra struct {
 	selected                  *upstream.Group  // SELECT inside MULTI
 	queued                    map[*Script]bool // bodies sent inside MULTI
 	addr                      string
+	softSince                 int64
 }
 
 func (s *session) needExtra() *extra {

@@ -34,6 +34,26 @@ const (
 	ConsistencyStrong
 )
 
+// OutputLimit is Redis's client-output-buffer-limit for one kind of client:
+// a session is closed as soon as Hard bytes wait for it, or when Soft bytes
+// have waited for SoftFor. 0 is no bound.
+type OutputLimit struct {
+	Hard, Soft int
+	SoftFor    time.Duration
+}
+
+// alarm is the number of bytes from which a session must be looked at.
+func (l *OutputLimit) alarm() int {
+	n := outputHigh
+	if l.Hard > 0 {
+		n = min(n, l.Hard)
+	}
+	if l.Soft > 0 {
+		n = min(n, l.Soft)
+	}
+	return n
+}
+
 // Settings are the choices of an operator that a reload can change.
 type Settings struct {
 	// ReplicaReads and ReplicaScriptReads send plain reads, and scripts that
@@ -61,8 +81,10 @@ type Settings struct {
 	// later requests of its own pipeline.
 	LoosePipelining bool
 
-	// OutputLimit closes a session whose unsent replies pass it, in bytes.
-	OutputLimit int
+	// Normal and PubSub bound the unsent replies of a session.
+	Normal, PubSub OutputLimit
+	// QueryBuffer bounds the bytes held of a request that is not complete.
+	QueryBuffer int
 	// Pipeline is how many requests of one session may be in flight.
 	Pipeline int
 	// MaxClients bounds the sessions.
@@ -72,6 +94,14 @@ type Settings struct {
 	// KeepAlive is TCP keepalive's idle time; 0 is off.
 	KeepAlive time.Duration
 	Request   resp.Limits
+
+	alarm int // of Normal and PubSub, the smaller
+}
+
+// NewGeneration completes a configuration.
+func NewGeneration(id uint64, set Settings, commands *command.Table, scripts *ScriptTable) *Generation {
+	set.alarm = min(set.Normal.alarm(), set.PubSub.alarm())
+	return &Generation{ID: id, Settings: set, Commands: commands, Scripts: scripts}
 }
 
 // Generation is one immutable configuration of the data plane. A request is

@@ -43,6 +43,12 @@ const (
 	muted
 	skipNext
 	skipSet
+	// slowed sessions have their link's reading stopped; soft ones have
+	// passed the soft output limit.
+	slowed
+	soft
+	// uploading sessions have begun to pass a large request on.
+	uploading
 )
 
 const held = holdDrain | holdLink | holdOutput
@@ -71,6 +77,7 @@ type session struct {
 	out        *loop.Buffer
 	req        *resp.Request // of an incomplete frame
 	ext        *extra
+	upload     *upstream.Link // a large request passes through to it in pieces
 	id         uint64
 	lastWrite  int64
 	lastActive int64
@@ -122,7 +129,11 @@ func (s *session) Input(data []byte) int {
 				s.req = r
 				w.request = w.newRequest()
 			}
-			return used
+			return used + s.incomplete(r, data[used:])
+		}
+		if s.upload != nil {
+			used += s.uploaded(r, data[used:used+n])
+			continue
 		}
 		if r.Len() > 0 {
 			ok := s.dispatch(r, used+n < len(data))
@@ -284,21 +295,8 @@ func (s *session) emitString(b string) {
 
 func (s *session) emitted() {
 	s.Flush()
-	if n := len(s.out.B) - int(s.outOff); n >= outputHigh {
+	if n := len(s.out.B) - int(s.outOff); n >= s.w.gen.Settings.alarm {
 		s.tooMuch(n)
-	}
-}
-
-// tooMuch slows down, and in the end closes, a client that doesn't read.
-func (s *session) tooMuch(n int) {
-	if limit := s.w.gen.Settings.OutputLimit; limit > 0 && n > limit {
-		s.w.shard.Error(metrics.ErrSlowClient)
-		s.Close(errSlowClient)
-		return
-	}
-	s.flags |= holdOutput
-	if s.ded != nil && s.Blocked() {
-		s.ded.Pause()
 	}
 }
 
@@ -320,14 +318,14 @@ func (s *session) Wrote(n int) {
 		if s.done() {
 			return
 		}
-	} else if s.outOff >= outputHigh {
+	} else if int(s.outOff) >= left {
 		// Give the space of what was sent back to what comes.
 		s.out.B = append(s.out.B[:0], s.out.B[s.outOff:]...)
 		s.outOff = 0
 	}
 	if left < outputHigh/2 {
-		if s.ded != nil {
-			s.ded.Resume()
+		if s.flags&slowed != 0 {
+			s.speedUp()
 		}
 		s.unhold(holdOutput)
 	}
@@ -390,6 +388,9 @@ func (s *session) Closed(err error) {
 			s.cur.Unwait(s)
 		}
 	}
+	if s.flags&slowed != 0 {
+		s.speedUp()
+	}
 	s.dropDedicated(err)
 	if s.out != nil {
 		w.loop.PutBuffer(s.out)
@@ -403,7 +404,7 @@ func (s *session) Closed(err error) {
 // PeerClosed is asked when the client will send no more. What it sent before
 // is still answered, except what blocks.
 func (s *session) PeerClosed() bool {
-	if s.flags&closing != 0 || s.state != 0 || s.blocked || s.head == nil && s.out == nil {
+	if s.flags&closing != 0 || s.state != 0 || s.blocked || s.upload != nil || s.head == nil && s.out == nil {
 		return false
 	}
 	s.flags |= finishing

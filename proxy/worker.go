@@ -54,6 +54,11 @@ func (w *worker) sweep() {
 			}
 		}
 	}
+	for _, s := range w.sessions {
+		if s.flags&soft != 0 && s.out != nil {
+			s.tooMuch(len(s.out.B) - int(s.outOff))
+		}
+	}
 	w.loop.After(sweepEvery, w.sweep)
 }
 

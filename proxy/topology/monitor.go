@@ -335,7 +335,7 @@ func (m *Monitor) answersAnybody(ctx context.Context, addr string) bool {
 	if deadline, ok := ctx.Deadline(); ok {
 		c.SetDeadline(deadline)
 	}
-	if _, err := io.WriteString(c, "PING\r\n"); err != nil {
+	if _, err := io.WriteString(c, "*1\r\n$4\r\nPING\r\n"); err != nil {
 		return false
 	}
 	var b [64]byte

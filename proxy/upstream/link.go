@@ -55,6 +55,8 @@ type Link struct {
 	hear bool
 	// stream makes the link forget requests as they are sent.
 	stream bool
+	// detached links only finish what they have.
+	detached bool
 
 	out        window
 	head, tail *Call
@@ -242,8 +244,12 @@ func (l *Link) finish(piece []byte) {
 	end := c.off + uint64(c.n)
 	c.Owner.Reply(c, piece, true)
 	l.lastReply = l.group.pool.loop.Now()
-	if l.state != linkClosed {
-		l.out.ack(end)
+	if l.state == linkClosed {
+		return
+	}
+	l.out.ack(end)
+	if l.detached && l.pending == 0 {
+		l.Fail(errIdle)
 	}
 }
 
@@ -274,9 +280,43 @@ func (l *Link) Wrote(n int) {
 	}
 }
 
-// Stream makes the link forget requests as soon as they are sent: for large
-// ones that pass through in pieces.
-func (l *Link) Stream() { l.stream = true }
+// Stream makes the link forget requests as soon as they are sent, or keep
+// them again: for large ones that pass through in pieces.
+func (l *Link) Stream(on bool) { l.stream = on }
+
+// Detach takes a shared link out of use: it only finishes what it has. It is
+// for one whose oldest reply is large and goes to a slow reader.
+func (l *Link) Detach() {
+	if l.detached || l.Dedicated || l.state == linkClosed {
+		return
+	}
+	l.detached = true
+	if g := l.group; g.shared[l.Node.Index] == l {
+		g.shared[l.Node.Index] = nil
+	}
+}
+
+// Detached reports that Detach was called.
+func (l *Link) Detached() bool { return l.detached }
+
+// Behind calls f for every call behind the oldest. Where f returns true the
+// call is taken off the link, which drops its reply, and the caller may send
+// it elsewhere; request holds its bytes during f.
+func (l *Link) Behind(f func(c *Call, request []byte) bool) {
+	if l.head == nil {
+		return
+	}
+	for at := &l.head.next; *at != nil; at = &(*at).next {
+		c := *at
+		next, off, n := c.next, c.off, c.n
+		if f(c, l.out.bytes(off, n)) {
+			*at = &Call{Owner: Discard{}, next: next, off: off, n: n}
+			if l.tail == c {
+				l.tail = *at
+			}
+		}
+	}
+}
 
 // Fail ends the link for a reason.
 func (l *Link) Fail(err error) {

@@ -103,7 +103,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	if loops == 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	first := &proxy.Generation{Settings: settings(cfg), Commands: a.commands, Scripts: proxy.NewScriptTable(nil, nil, nil)}
+	first := proxy.NewGeneration(0, settings(cfg), a.commands, proxy.NewScriptTable(nil, nil, nil))
 	service, identity := identityOf(cfg)
 	a.server, err = proxy.New(proxy.Options{
 		Loops: loops, Topology: a.monitor, Metrics: a.metrics, SlowLog: a.slow,
@@ -243,7 +243,7 @@ func (a *App) publish(snap *registry.Snapshot) {
 	defer a.mu.Unlock()
 	table, active := a.scripts.compile(snap)
 	a.gens++
-	a.server.Apply(&proxy.Generation{ID: a.gens, Settings: settings(a.cfg), Commands: a.commands, Scripts: table})
+	a.server.Apply(proxy.NewGeneration(a.gens, settings(a.cfg), a.commands, table))
 	a.metrics.SetActiveVersions(active)
 	a.metrics.RegistryRevision(snap.Revision)
 }

@@ -29,7 +29,9 @@ func settings(c *config.Config) proxy.Settings {
 		SlowAfter:          c.Scripts.SlowAfter,
 		EvalBelow:          int(c.Scripts.EvalBelow),
 		LoosePipelining:    c.Scripts.Pipelining == config.PipeliningFast,
-		OutputLimit:        int(c.Limits.OutputBuffer.Normal.Hard),
+		Normal:             outputLimit(c.Limits.OutputBuffer.Normal),
+		PubSub:             outputLimit(c.Limits.OutputBuffer.PubSub),
+		QueryBuffer:        int(c.Limits.QueryBuffer),
 		Pipeline:           c.Limits.MaxClientPending,
 		MaxClients:         c.Limits.MaxClients,
 		IdleTimeout:        c.Limits.IdleTimeout,
@@ -46,6 +48,10 @@ func settings(c *config.Config) proxy.Settings {
 		s.Ping = proxy.PingLocal
 	}
 	return s
+}
+
+func outputLimit(b config.OutputBuffer) proxy.OutputLimit {
+	return proxy.OutputLimit{Hard: int(b.Hard), Soft: int(b.Soft), SoftFor: b.SoftFor}
 }
 
 // identityOf says whose traffic a client's is before it said AUTH: the
