@@ -49,6 +49,17 @@ func hostileBodies() map[string]string {
 		"functions that call each other": mutualCalls(1_500),
 		"guards after guards":            r("if x then return 1 end ", 9_000),
 		"guards with many calls":         r("if redis.call('GET',KEYS[1])==ARGV[1] then redis.call('DEL',KEYS[1]) end ", 1_700),
+		"writes and failures":            r("redis.call('LPUSH',KEYS[1],1) if x then error('e') end ", 2_700),
+		"failures under many guards":     r("if x then return 1 end ", 4_000) + r("redis.call('LPUSH',KEYS[1],1) if redis.call('GET',KEYS[1])==1 then error('e') end ", 900),
+		"loops and conditions":           r("while x do if y then break end ", 190) + r("x=redis.call('GET',KEYS[1]) if z then return end ", 2_000) + r("end ", 190),
+		"many small loops":               r("while x do x=f(x) if redis.call('GET',x) then break end end ", 2_500),
+		"loops over everything read":     r("for _,v in ipairs(redis.call('SMEMBERS',KEYS[1])) do redis.call('RPUSH',k,v) end ", 1_600),
+		"locks deleted":                  "local lock=KEYS[1] " + r("if redis.call('GET',lock)==x then lock=redis.call('GET',lock) end redis.call('DEL',lock) ", 1_400),
+		"balances changed":               "local balance=KEYS[1] " + r("local n=tonumber(redis.call('GET',balance)) if n<5 then return end redis.call('DECRBY',balance,n) ", 1_200),
+		"one variable given everything":  "local v " + r("v=redis.call('GET',v)..v ", 4_500) + "return v.a",
+		"members of one reply":           "local v=redis.call('HGETALL',KEYS[1]) return {" + r("v.a,", 14_000) + "}",
+		"keys built from each other":     "local k0='a' " + chain(3_000) + "return 1",
+		"one line of wide characters":    "local s='" + r("ж", 250_000) + "' " + r("redis.call('KEYS',s) ", 4_000),
 		"tables":                         "local t={" + r("{a=1},", 9_000) + "}",
 		"a chain of concats in names":    concatChain(2_000),
 		"only opening brackets":          r("[", 1<<20),
@@ -97,6 +108,14 @@ func concatChain(n int) string {
 		sb.WriteString("local s" + itoa(i+1) + "=s" + itoa(i) + "..s" + itoa(i) + " ")
 	}
 	return sb.String() + "redis.call(s" + itoa(n) + ")"
+}
+
+func chain(n int) string {
+	var sb strings.Builder
+	for i := range n {
+		sb.WriteString("local k" + itoa(i+1) + "=k" + itoa(i) + "..':x' redis.call('GET',k" + itoa(i+1) + ") ")
+	}
+	return sb.String()
 }
 
 func TestHostileBodiesStayInsideTheirMemory(t *testing.T) {

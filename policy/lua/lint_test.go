@@ -141,3 +141,12 @@ func compareGolden(t *testing.T, file, got string) {
 		t.Errorf("%s differs; run go test -update and look at the difference\n got:\n%s\nwant:\n%s", file, got, want)
 	}
 }
+
+func readFile(t testing.TB, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

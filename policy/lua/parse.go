@@ -113,8 +113,13 @@ func (u *unit) matchBrackets() *syntaxError {
 				}
 				u.match[i], u.match[open[n]] = open[n], int32(i)
 				open = open[:n]
-			case ",", ";", "=":
+			case ",", "=":
 				chain = 0
+			case ";":
+				chain = 0
+				if u.emptyStatement(i) {
+					return &syntaxError{off: t.off, msg: `unexpected symbol near ";" (Lua 5.1 has no empty statement)`}
+				}
 			case "..", "^", "-", "#":
 				chain++
 			}
@@ -131,6 +136,20 @@ func (u *unit) matchBrackets() *syntaxError {
 		return &syntaxError{off: t.off, msg: fmt.Sprintf("%q is never closed", t.text)}
 	}
 	return nil
+}
+
+// emptyStatement tells whether a semicolon ends nothing, which gopher-lua allows and Lua 5.1 does not.
+func (u *unit) emptyStatement(i int) bool {
+	if i == 0 {
+		return true
+	}
+	switch p := u.toks[i-1]; p.kind {
+	case tokKeyword:
+		return p.text == "do" || p.text == "then" || p.text == "else" || p.text == "repeat"
+	case tokOp:
+		return p.text == ";"
+	}
+	return false
 }
 
 // canonical writes the tokens one on each line. A parenthesis stays on the line of one that closed before it:

@@ -10,9 +10,10 @@ import (
 var orderRules = []Rule{
 	{
 		ID: "math-random", Level: Warning,
-		Summary: "math.random without a seed is always the same",
-		Explanation: "Redis seeds Lua's generator with the same number before every run, so that math.random gives the same sequence in each: a token, " +
-			"a jitter or a sample made with it repeats every time.",
+		Summary: "math.random can be foretold",
+		Explanation: "Redis seeds Lua's generator with a constant: every server begins with the same numbers after its start, and up to Redis 6 every run " +
+			"of a script does. A token made with it can be guessed, and a sample is the same one again. Where no write uses the number the " +
+			"finding is a note.",
 		Fix:   "Pass a random number as an argument, or call math.randomseed with one (or with TIME).",
 		Bad:   "return redis.call('SET', KEYS[1], math.random(1000000))\n",
 		Good:  "math.randomseed(tonumber(ARGV[1]))\nreturn redis.call('SET', KEYS[1], math.random(1000000))\n",
@@ -67,9 +68,13 @@ func checkMathRandom(l *linter) {
 			return
 		}
 	}
+	level := Note
+	if slices.ContainsFunc(l.sites, func(s *site) bool { return l.writes(s) && l.originOfAll(s.args)&fromRandom != 0 }) {
+		level = Warning
+	}
 	for _, c := range l.others {
 		if c.path == "math.random" {
-			l.reportf(Warning, span{c.tok, l.callEnd(c.call)}, "math.random gives the same numbers in every run of the script")
+			l.reportf(level, span{c.tok, l.callEnd(c.call)}, "math.random is seeded with a constant: its numbers can be foretold")
 			return
 		}
 	}
