@@ -132,6 +132,9 @@ func (s *session) occupy(link *upstream.Link, p *pending) {
 	p.link = link
 	s.cur = link
 	s.remote++
+	if p.kind == kindScript {
+		p.w.flights.begin(&p.call)
+	}
 	if !p.read {
 		s.writes++
 	}

@@ -40,8 +40,11 @@ type scriptCall struct {
 	// bySHA tells that the server may not know the script.
 	bySHA bool
 	inTx  bool
-	route metrics.Route
-	load  *loadResult
+	// function tells that script is a library's version, called by FCALL.
+	function bool
+	flight   uint8 // see flights
+	route    metrics.Route
+	load     *loadResult
 	// begun tells that the reply's first piece was seen, failed that it is
 	// an error.
 	begun, failed bool
@@ -154,7 +157,7 @@ func (w *worker) knownSHA(arg []byte) *Script {
 		}
 		w.remember(script, 0)
 	}
-	script.used.Store(w.loop.Now())
+	script.touched(w.loop.Now())
 	return script
 }
 
@@ -165,7 +168,7 @@ func (w *worker) scriptOfBody(body []byte) *Script {
 		script = w.srv.known.add(body, w.loop.Now())
 		w.remember(script, hash)
 	}
-	script.used.Store(w.loop.Now())
+	script.touched(w.loop.Now())
 	return script
 }
 
@@ -200,6 +203,7 @@ func (s *session) sendScript(op command.Op, r *resp.Request, link *upstream.Link
 	case more || s.remote > 0:
 		withBody = gaveBody || len(script.Body) <= set.EvalBelow
 	}
+	script.ranOn(c.node.Index, s.w.loop.Index, s.w.loop.Now())
 	if !withBody && !c.inTx {
 		c.bySHA = true
 		if !script.LoadedOn(c.node.Index, c.epoch) {
@@ -310,6 +314,7 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 	if !c.failed {
 		p.pass(piece)
 		if done {
+			p.noteForeign()
 			p.account(metrics.OutcomeOK)
 			p.finish()
 		}
@@ -331,7 +336,7 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 func (p *pending) mend() bool {
 	c := &p.call
 	script := c.script
-	if script == nil || p.tries >= maxTries {
+	if script == nil || c.function || p.tries >= maxTries {
 		return false
 	}
 	line := p.buf
@@ -384,7 +389,7 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	c := &p.call
 	s := p.s
 	c.begun, c.failed = false, false
-	if c.script == nil {
+	if c.script == nil || c.function {
 		request = bytes.Clone(request)
 		p.link, s.cur = link, link
 		link.Send(request, &p.Call)
@@ -510,19 +515,38 @@ func (p *pending) accountLost(sent bool) {
 // callFunction takes FCALL and FCALL_RO.
 func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 	read := cmd.Op == command.OpFCallRO
+	script, target, refusal := s.function(r)
+	if refusal != "" && s.state&inMulti == 0 {
+		s.w.shard.ScriptCall(0, metrics.RouteLocal, metrics.OutcomeDenied, -1, false)
+		s.reply(refusal)
+		return true
+	}
 	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
 	if st != routed {
+		if st == answered {
+			s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeUnavailable, -1, false)
+		}
 		return st == answered
 	}
 	p := s.w.newPending(s, kindScript)
 	p.read = read
 	c := &p.call
-	c.node = link.Node
+	c.script, c.function, c.node = script, true, link.Node
 	c.inTx = s.state&inMulti != 0
 	c.replica = link.Node.Role() == topology.RoleReplica
 	if c.replica {
 		c.route = metrics.RouteReplica
 	}
-	s.send(link, p, r.Raw())
+	if script != nil {
+		script.ranOn(link.Node.Index, s.w.loop.Index, s.w.loop.Now())
+	}
+	if target == "" {
+		s.send(link, p, r.Raw())
+		return true
+	}
+	s.occupy(link, p)
+	tail := r.Tail(2)
+	buf := link.Begin(len(tail) + len(target) + 64)
+	link.End(append(appendFunction(buf, r.Len(), target, read), tail...), &p.Call)
 	return true
 }

@@ -39,6 +39,7 @@ type Script struct {
 	// quotesNoScript is true where the body could make up a NOSCRIPT reply.
 	quotesNoScript bool
 	used           atomic.Int64
+	usage
 }
 
 // maxNodes bounds the nodes of one proxy: 100 of them in several upstream
@@ -52,6 +53,7 @@ func NewScript(name, version string, body []byte, class ScriptClass, metric metr
 		Name: name, Version: version, Body: body, metric: metric,
 		SHA:            hex.EncodeToString(sum[:]),
 		loaded:         make([]atomic.Uint32, nodes),
+		usage:          usage{on: make([]atomic.Uint32, nodes)},
 		quotesNoScript: containsFold(body, "NOSCRIPT"),
 	}
 	s.class.Store(uint32(class))
@@ -101,6 +103,7 @@ type ScriptTable struct {
 	byName map[string]*Entry // "name" is the active version, "name@version" that one
 	bySHA  map[string]*Entry // lowercase sha → what runs for it
 	all    []*Script
+	fns    map[string]*Function
 }
 
 // NewScriptTable makes a table: names maps "name" and "name@version", shas the
@@ -150,13 +153,14 @@ type knownScripts struct {
 	maxCount int
 	maxBytes int64
 	nodes    int
+	loops    int
 	// analyse classifies a new body; it is called without the lock, and may
 	// take its time on another goroutine.
 	analyse func(*Script)
 }
 
-func newKnownScripts(maxCount int, maxBytes int64, nodes int, analyse func(*Script)) *knownScripts {
-	return &knownScripts{bySHA: make(map[string]*Script), maxCount: maxCount, maxBytes: maxBytes, nodes: nodes, analyse: analyse}
+func newKnownScripts(maxCount int, maxBytes int64, nodes, loops int, analyse func(*Script)) *knownScripts {
+	return &knownScripts{bySHA: make(map[string]*Script), maxCount: maxCount, maxBytes: maxBytes, nodes: nodes, loops: loops, analyse: analyse}
 }
 
 func (k *knownScripts) find(sha string) *Script {
@@ -170,6 +174,7 @@ func (k *knownScripts) find(sha string) *Script {
 func (k *knownScripts) add(body []byte, now int64) *Script {
 	s := NewScript("", "", append([]byte(nil), body...), ClassWrite, 0, k.nodes)
 	s.used.Store(now)
+	s.calls = make([]atomic.Uint64, k.loops)
 	k.mu.Lock()
 	if old := k.bySHA[s.SHA]; old != nil {
 		k.mu.Unlock()

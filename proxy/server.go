@@ -85,7 +85,7 @@ func New(o Options) (*Server, error) {
 		service: o.Service, identity: o.Identity, log: o.Logger,
 	}
 	nodes := o.Topology.View().All
-	s.known = newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Analyse)
+	s.known = newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Loops, o.Analyse)
 	for _, n := range nodes {
 		s.nodes = append(s.nodes, o.Metrics.Node(n.Addr))
 	}

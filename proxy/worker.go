@@ -13,12 +13,14 @@ import (
 
 // worker is what one loop has of its own: sessions, links, memory, counters.
 type worker struct {
-	srv   *Server
-	loop  *loop.Loop
-	pool  *upstream.Pool
-	shard *metrics.Shard
-	gen   *Generation
-	seen  *seenScripts
+	srv     *Server
+	loop    *loop.Loop
+	pool    *upstream.Pool
+	shard   *metrics.Shard
+	gen     *Generation
+	seen    *seenScripts
+	flights flights
+	foreign map[[40]byte]int64 // see Server.Foreign
 
 	sessions map[uint64]*session
 	request  *resp.Request // for frames that are complete at once
@@ -94,6 +96,9 @@ func (w *worker) newPending(s *session, kind pendingKind) *pending {
 }
 
 func (w *worker) putPending(p *pending) {
+	if p.call.flight != 0 {
+		w.flights.end(p.call.flight)
+	}
 	buf := p.buf
 	if cap(buf) > 4096 {
 		buf = nil

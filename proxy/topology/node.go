@@ -51,6 +51,7 @@ type Node struct {
 	offset     atomic.Int64
 	linkUp     atomic.Bool
 	readScript atomic.Bool
+	flushing   atomic.Bool
 	lastErr    atomic.Pointer[string]
 }
 
@@ -100,11 +101,18 @@ func (n *Node) Epoch() uint32 { return n.epoch.Load() }
 // seen. It reports whether this call was the first to say so.
 func (n *Node) LostScripts(seen uint32) bool {
 	if n.epoch.CompareAndSwap(seen, seen+1) {
-		n.ready.Store(false)
+		if !n.flushing.Load() {
+			n.ready.Store(false)
+		}
 		return true
 	}
 	return false
 }
+
+// Flushing says that the caller empties the server's script cache and loads
+// it again. Until it says the opposite, LostScripts leaves the node in use:
+// calls load what they need ahead of themselves.
+func (n *Node) Flushing(on bool) { n.flushing.Store(on) }
 
 // CaughtUp is a time in nanoseconds: all that the primary had acknowledged
 // by then is in this replica.
