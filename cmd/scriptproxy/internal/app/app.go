@@ -66,6 +66,9 @@ func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, opts Opti
 	if opts.Ready != nil {
 		opts.Ready(addrs)
 	}
+	if opts.ConfigPath != "" {
+		go a.watchConfig(ctx)
+	}
 	<-ctx.Done()
 	return a.Stop()
 }
