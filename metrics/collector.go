@@ -142,6 +142,7 @@ func (m *Metrics) collectState(ch chan<- prometheus.Metric) {
 	send(ch, defSessionsRejected, float64(s.sessionsRejected.Load()))
 	send(ch, defRegistryRevision, float64(s.revision.Load()))
 	send(ch, defRegistryDrift, float64(s.drift.Load()))
+	send(ch, defRegistryOverrides, float64(s.overrides.Load()))
 	if up := s.registryUp.Load(); up != 0 {
 		send(ch, defRegistryUp, float64(up-1))
 	}

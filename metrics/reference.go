@@ -114,6 +114,8 @@ var (
 		"Revision of the script registry that this proxy runs.")
 	defRegistryDrift = define(gaugeType, "Registry and configuration", "registry_drift",
 		"Revisions by which this proxy is behind what it last saw in the registry's store.")
+	defRegistryOverrides = define(gaugeType, "Registry and configuration", "registry_overrides",
+		"Scripts of which another version was made active at run time than the configuration declares.")
 	defRegistryUp = define(gaugeType, "Registry and configuration", "registry_up",
 		"Whether the registry's store answers (1) or not (0); absent when the registry is a file.")
 	defReloadOK = define(gaugeType, "Registry and configuration", "config_last_reload_successful",

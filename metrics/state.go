@@ -15,6 +15,7 @@ type state struct {
 	sessions, sessionsOpened, sessionsRejected atomic.Int64
 
 	revision, drift atomic.Uint64
+	overrides       atomic.Int64
 	registryUp      atomic.Int32 // 0 never said, 1 down, 2 up
 
 	reloadOK                     atomic.Bool
@@ -132,6 +133,10 @@ func (m *Metrics) RegistryRevision(revision uint64) { m.state.revision.Store(rev
 // RegistryDrift says by how many revisions the proxy is behind what it last saw
 // in the registry's store.
 func (m *Metrics) RegistryDrift(revisions uint64) { m.state.drift.Store(revisions) }
+
+// RegistryOverrides says for how many scripts another version is active than
+// the configuration declares.
+func (m *Metrics) RegistryOverrides(scripts int) { m.state.overrides.Store(int64(scripts)) }
 
 // RegistryUp says whether the registry's store answers. It is not exposed until
 // it is first called, so a registry that is a file has no such series.

@@ -75,6 +75,7 @@ func TestReloadsAndRegistry(t *testing.T) {
 	m.ConfigReload(false, time.Unix(1_800_000_000, 0))
 	m.RegistryRevision(9)
 	m.RegistryDrift(1)
+	m.RegistryOverrides(3)
 	m.RegistryUp(false)
 	got = values(t, m.Registry())
 	expect(t, got, "config_last_reload_successful{}", 0)
@@ -83,6 +84,7 @@ func TestReloadsAndRegistry(t *testing.T) {
 	expect(t, got, "config_reloads_total{result=failure}", 1)
 	expect(t, got, "registry_revision{}", 9)
 	expect(t, got, "registry_drift{}", 1)
+	expect(t, got, "registry_overrides{}", 3)
 	expect(t, got, "registry_up{}", 0)
 }
 
