@@ -115,9 +115,12 @@ func (t *tracer) addName(s *site, name string) {
 	}
 }
 
-// commandName is what the first argument of redis.call may be. In a function that passes its … on, it is what the
-// function's callers pass there.
+// commandName is what the first argument of redis.call may be: of a list that is unpacked, its first element; in a
+// function that passes its … on, what the function's callers pass there.
 func (t *tracer) commandName(e ast.Expr) value {
+	if first := t.firstUnpacked(e); first != nil {
+		return t.eval(first)
+	}
 	if _, ok := e.(*ast.Comma3Expr); !ok || !t.fn.known() {
 		return t.eval(e)
 	}

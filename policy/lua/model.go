@@ -19,6 +19,7 @@ type variable struct {
 	fn     *function // the function it names, when it is given nothing else
 	reads  int       // uses as a value
 	called int       // uses as what is called; reads counts these too
+	listed int       // uses that leave the first element of a list as it is; reads counts these too
 
 	val  value       // see propagate
 	deps []*variable // variables whose values come from this one
@@ -57,6 +58,9 @@ type model struct {
 	funcs   map[*ast.FunctionExpr]*function
 	main    *function
 	named   []namedCall
+
+	tableChanged bool // a member of the library table is assigned
+	tableMembers int  // uses of the library table to get a member of it
 
 	globalWrites []globalWrite
 

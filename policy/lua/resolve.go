@@ -171,6 +171,7 @@ func (r *resolver) assign(lhs ast.Expr, value ast.Expr) {
 	id, ok := lhs.(*ast.IdentExpr)
 	if !ok {
 		r.expr(lhs)
+		r.noteElement(lhs)
 		return
 	}
 	v := r.lookup(id)
@@ -286,6 +287,9 @@ func (r *resolver) expr(e ast.Expr) {
 	case *ast.AttrGetExpr:
 		r.expr(e.Object)
 		r.expr(e.Key)
+		if r.isTableLibrary(e.Object) {
+			r.tableMembers++
+		}
 	case *ast.TableExpr:
 		for _, f := range e.Fields {
 			if f.Key != nil {
@@ -313,6 +317,7 @@ func (r *resolver) expr(e ast.Expr) {
 		r.expr(e.Expr)
 	case *ast.UnaryLenOpExpr:
 		r.expr(e.Expr)
+		r.noteListUse(e.Expr)
 	case *ast.FunctionExpr:
 		r.function(e, false)
 	}
@@ -331,6 +336,7 @@ func (r *resolver) call(e *ast.FuncCallExpr) {
 		r.expr(e.Receiver)
 	}
 	r.exprs(e.Args)
+	r.noteListCall(e)
 }
 
 // linkFunctions finds the variables that name one function and nothing else, and the calls through them.

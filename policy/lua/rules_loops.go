@@ -55,24 +55,25 @@ type variadic struct {
 	args    int  // arguments of the plain form, key included
 	sameKey bool // only calls with the same key can be joined
 	form    string
+	counts  bool // the joined call answers with one number for all
 }
 
 var variadics = map[string]variadic{
-	"GET": {1, false, "MGET key key …"}, "SET": {2, false, "MSET key value key value …"},
-	"DEL": {1, false, "DEL key key …"}, "UNLINK": {1, false, "UNLINK key key …"},
-	"EXISTS": {1, false, "EXISTS key key …"}, "TOUCH": {1, false, "TOUCH key key …"},
-	"HGET": {2, true, "HMGET key field field …"}, "HSET": {3, true, "HSET key field value field value …"},
-	"HMSET": {3, true, "HSET key field value field value …"}, "HDEL": {2, true, "HDEL key field field …"},
-	"SADD": {2, true, "SADD key member member …"}, "SREM": {2, true, "SREM key member member …"},
-	"SISMEMBER": {2, true, "SMISMEMBER key member member … (Redis 6.2)"},
-	"ZADD":      {3, true, "ZADD key score member score member …"}, "ZREM": {2, true, "ZREM key member member …"},
-	"ZSCORE": {2, true, "ZMSCORE key member member … (Redis 6.2)"},
-	"LPUSH":  {2, true, "LPUSH key element element …"}, "RPUSH": {2, true, "RPUSH key element element …"},
-	"PFADD": {2, true, "PFADD key element element …"}, "XDEL": {2, true, "XDEL key id id …"},
-	"XACK": {3, true, "XACK key group id id …"}, "GEOADD": {4, true, "GEOADD key longitude latitude member …"},
-	"LPOP": {1, true, "LPOP key count (Redis 6.2)"}, "RPOP": {1, true, "RPOP key count (Redis 6.2)"},
-	"SPOP": {1, true, "SPOP key count"}, "ZPOPMIN": {1, true, "ZPOPMIN key count"}, "ZPOPMAX": {1, true, "ZPOPMAX key count"},
-	"LINDEX": {2, true, "LRANGE key start stop"},
+	"GET": {1, false, "MGET key key …", false}, "SET": {2, false, "MSET key value key value …", true},
+	"DEL": {1, false, "DEL key key …", true}, "UNLINK": {1, false, "UNLINK key key …", true},
+	"EXISTS": {1, false, "EXISTS key key …", true}, "TOUCH": {1, false, "TOUCH key key …", true},
+	"HGET": {2, true, "HMGET key field field …", false}, "HSET": {3, true, "HSET key field value field value …", true},
+	"HMSET": {3, true, "HSET key field value field value …", true}, "HDEL": {2, true, "HDEL key field field …", true},
+	"SADD": {2, true, "SADD key member member …", true}, "SREM": {2, true, "SREM key member member …", true},
+	"SISMEMBER": {2, true, "SMISMEMBER key member member … (Redis 6.2)", false},
+	"ZADD":      {3, true, "ZADD key score member score member …", true}, "ZREM": {2, true, "ZREM key member member …", true},
+	"ZSCORE": {2, true, "ZMSCORE key member member … (Redis 6.2)", false},
+	"LPUSH":  {2, true, "LPUSH key element element …", true}, "RPUSH": {2, true, "RPUSH key element element …", true},
+	"PFADD": {2, true, "PFADD key element element …", true}, "XDEL": {2, true, "XDEL key id id …", true},
+	"XACK": {3, true, "XACK key group id id …", true}, "GEOADD": {4, true, "GEOADD key longitude latitude member …", true},
+	"LPOP": {1, true, "LPOP key count (Redis 6.2)", false}, "RPOP": {1, true, "RPOP key count (Redis 6.2)", false},
+	"SPOP": {1, true, "SPOP key count", false}, "ZPOPMIN": {1, true, "ZPOPMIN key count", false}, "ZPOPMAX": {1, true, "ZPOPMAX key count", false},
+	"LINDEX": {2, true, "LRANGE key start stop", false},
 }
 
 func checkLoopVariadic(l *linter) {
@@ -85,6 +86,9 @@ func checkLoopVariadic(l *linter) {
 		if !ok || len(s.args) != v.args || l.hasSpread(s.args) || l.smallLoop(lp) {
 			continue
 		}
+		if v.counts && !l.needless(s) {
+			continue
+		}
 		varies := l.variesIn(s.args[0], lp)
 		if v.sameKey && varies || !v.sameKey && !varies || l.dependsOnItself(s, lp) {
 			continue
@@ -95,6 +99,21 @@ func checkLoopVariadic(l *linter) {
 		}
 		l.reportf(level, s.span(), "%s runs once for every round of the loop; one %s would do", s.names[0], v.form)
 	}
+}
+
+// needless tells whether the reply of each single call is not needed: it is thrown away, added up, or (of EXISTS) only
+// decides whether the loop goes on.
+func (l *linter) needless(s *site) bool {
+	switch p := s.parent.(type) {
+	case *ast.FuncCallStmt:
+		return true
+	case *ast.ArithmeticOpExpr:
+		return p.Operator == "+"
+	case *ast.RelationalOpExpr:
+		i, ok := s.stmt.(*ast.IfStmt)
+		return ok && s.is("EXISTS") && i.Condition == ast.Expr(p) && mayLeaveAny(i.Then)
+	}
+	return false
 }
 
 // smallLoop tells whether a loop runs at most ten times, by its literal bounds.
@@ -308,11 +327,12 @@ func checkUnboundedReads(l *linter) {
 	}
 }
 
-// callsRedis tells whether a loop calls a command in each round, itself or through a function of the script.
+// callsRedis tells whether a loop calls a command for each element, itself or through a function of the script. Calls that
+// take many elements at once by unpack don't count.
 func (l *linter) callsRedis(lp *loop) bool {
 	for _, s := range l.sites {
 		l.b.step()
-		if s.loop.within(lp) {
+		if s.loop.within(lp) && !l.hasSpread(s.args) {
 			return true
 		}
 	}

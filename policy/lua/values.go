@@ -74,7 +74,9 @@ func (m *model) propagate() {
 			case "redis", "server":
 				v.val.kinds = isAPI
 			case "pcall":
-				v.val.kinds = isLuaPCall
+				if len(v.inits) == 0 && !v.unknown {
+					v.val.kinds = isLuaPCall
+				}
 			}
 			v.val.other = true
 		}

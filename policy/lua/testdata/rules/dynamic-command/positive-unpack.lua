@@ -1,2 +1,3 @@
 local cmd = {'GET', KEYS[1]}
+cmd[1] = ARGV[1]
 return redis.call(unpack(cmd))
