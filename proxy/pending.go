@@ -286,7 +286,3 @@ func (p *pending) readAnew() {
 // maxTries is how often a request is sent anew: once for a link that was
 // lost, once for a node that was not what it seemed.
 const maxTries = 2
-
-func isNoScript(line []byte) bool {
-	return bytes.HasPrefix(line, []byte("-NOSCRIPT No matching script"))
-}

@@ -36,7 +36,8 @@ type Script struct {
 	class     atomic.Uint32
 	metric    metrics.ScriptID
 	loaded    []atomic.Uint32 // the node epochs in which it was loaded
-	// quotesNoScript is true where the body could make up a NOSCRIPT reply.
+	// quotesNoScript is true where a NOSCRIPT may be the script's own; see
+	// canForge.
 	quotesNoScript bool
 	used           atomic.Int64
 	usage
@@ -54,7 +55,7 @@ func NewScript(name, version string, body []byte, class ScriptClass, metric metr
 		SHA:            hex.EncodeToString(sum[:]),
 		loaded:         make([]atomic.Uint32, nodes),
 		usage:          usage{on: make([]atomic.Uint32, nodes)},
-		quotesNoScript: containsFold(body, "NOSCRIPT"),
+		quotesNoScript: canForge(body),
 	}
 	s.class.Store(uint32(class))
 	return s
