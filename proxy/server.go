@@ -221,7 +221,26 @@ func (s *Server) refuseUnauthenticated(sess *session, cmd *command.Command) bool
 		sess.flags |= authenticated
 		return false
 	}
+	if !s.topo.AuthKnown() {
+		return s.refuseUnheard(sess, cmd)
+	}
 	sess.reply("-NOAUTH Authentication required.\r\n")
+	return true
+}
+
+// refuseUnheard is for the time before a primary was heard, when nobody
+// knows yet whether clients must say AUTH.
+func (s *Server) refuseUnheard(sess *session, cmd *command.Command) bool {
+	if cmd.Op == command.OpPing {
+		return false
+	}
+	sess.w.shard.Error(metrics.ErrUnavailable)
+	v := s.topo.View()
+	if v.Primary == nil {
+		sess.replyDynamic("-UNAVAILABLE no primary: " + v.Why + ": the command did not run\r\n")
+		return true
+	}
+	sess.replyDynamic(unavailable(v.Primary, false, errors.New(v.Primary.LastError())))
 	return true
 }
 

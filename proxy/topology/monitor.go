@@ -56,11 +56,12 @@ type Hello struct {
 
 // Monitor polls the nodes and keeps the View. Any goroutine may call it.
 type Monitor struct {
-	opts     Options
-	view     atomic.Pointer[View]
-	hello    atomic.Pointer[Hello]
-	authless atomic.Bool
-	noneFrom atomic.Int64 // since when there is no primary
+	opts      Options
+	view      atomic.Pointer[View]
+	hello     atomic.Pointer[Hello]
+	authless  atomic.Bool
+	authKnown atomic.Bool
+	noneFrom  atomic.Int64 // since when there is no primary
 
 	mu      sync.Mutex // roles, history
 	history []mark
@@ -102,8 +103,12 @@ func (m *Monitor) View() *View { return m.view.Load() }
 func (m *Monitor) Hello() *Hello { return m.hello.Load() }
 
 // AuthRequired reports that the server refuses who has not said AUTH. It is
-// true until the server was heard.
+// true until the server was heard; see AuthKnown.
 func (m *Monitor) AuthRequired() bool { return !m.authless.Load() }
+
+// AuthKnown reports that a primary has said whether it refuses who has not
+// said AUTH.
+func (m *Monitor) AuthKnown() bool { return m.authKnown.Load() }
 
 // NoPrimaryFor is how long no node, or more than one, has claimed to be the
 // primary; 0 when one does.
@@ -318,29 +323,32 @@ func (p *poller) identify(ctx context.Context) error {
 	}
 	if p.n == p.m.View().Primary {
 		p.m.hello.Store(hello)
-		p.m.authless.Store(p.m.answersAnybody(ctx, p.n.Addr))
+		if authless, err := p.m.answersAnybody(ctx, p.n.Addr); err == nil {
+			p.m.authless.Store(authless)
+			p.m.authKnown.Store(true)
+		}
 	}
 	return nil
 }
 
 // answersAnybody tries PING without AUTH.
-func (m *Monitor) answersAnybody(ctx context.Context, addr string) bool {
+func (m *Monitor) answersAnybody(ctx context.Context, addr string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.ConnectTimeout)
 	defer cancel()
 	c, err := m.opts.Dial(ctx, addr)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer c.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		c.SetDeadline(deadline)
 	}
 	if _, err := io.WriteString(c, "*1\r\n$4\r\nPING\r\n"); err != nil {
-		return false
+		return false, err
 	}
 	var b [64]byte
 	n, err := c.Read(b[:])
-	return err == nil && !strings.HasPrefix(string(b[:n]), "-NOAUTH")
+	return !strings.HasPrefix(string(b[:n]), "-NOAUTH"), err
 }
 
 func (p *poller) prepare(ctx context.Context) {
