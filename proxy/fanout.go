@@ -168,10 +168,16 @@ func statsReply(parts []*part) []byte {
 // scriptAdmin takes SCRIPT and FUNCTION: with several nodes behind, they
 // mean all of them.
 func (s *session) scriptAdmin(cmd *command.Command, r *resp.Request) bool {
-	if r.Len() < 2 || s.state&inMulti != 0 {
+	if r.Len() < 2 {
 		return s.forward(r, false)
 	}
 	sub := r.Arg(1)
+	if s.state&inMulti != 0 {
+		if equalFold(sub, "FLUSH") && s.ext != nil {
+			clear(s.ext.queued) // calls queued behind it bring their bodies anew
+		}
+		return s.forward(r, false)
+	}
 	if cmd.Op == command.OpFunction {
 		switch {
 		case equalFold(sub, "KILL") && r.Len() == 2:
