@@ -27,6 +27,9 @@ import (
 // with its body (EVAL), which can't fail so, unless the body is larger than
 // Settings.EvalBelow; then it waits. Inside MULTI the first call of a script
 // goes with its body and the others as EVALSHA: EXEC runs them as one.
+//
+// A script that could answer NOSCRIPT itself always goes with its body; see
+// forge.go.
 
 // scriptCall is what a pending knows of the script call it stands for.
 type scriptCall struct {
@@ -199,6 +202,8 @@ func (s *session) sendScript(op command.Op, r *resp.Request, link *upstream.Link
 	switch {
 	case c.inTx:
 		withBody = s.firstInMulti(script)
+	case script.quotesNoScript:
+		withBody = true
 	case set.LoosePipelining:
 	case more || s.remote > 0:
 		withBody = gaveBody || len(script.Body) <= set.EvalBelow
@@ -341,7 +346,7 @@ func (p *pending) mend() bool {
 	}
 	line := p.buf
 	switch {
-	case c.bySHA && isNoScript(line) && !script.quotesNoScript:
+	case c.bySHA && isNoScript(line):
 		if c.load != nil && c.load.refused != nil {
 			// The body does not compile: that is the news.
 			p.buf = append(p.buf[:0], c.load.refused...)
