@@ -3,6 +3,7 @@ package lua
 import (
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -139,6 +140,22 @@ func TestHostileBodiesStayInsideTheirMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestManyGoroutinesMayAnalyseAtOnce(t *testing.T) {
+	body := []byte(readFile(t, "testdata/sound/queue-finish.lua"))
+	want := goldenText(Analyse(body, Options{Timeout: longTimeout}))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if got := goldenText(Analyse(body, Options{Timeout: longTimeout})); got != want {
+					t.Errorf("got:\n%s\nwant:\n%s", got, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestAnAnalysisThatRunsOutOfTimeSaysSo(t *testing.T) {

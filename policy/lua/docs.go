@@ -13,7 +13,7 @@ func Documentation() string {
 		r := &allRules[i]
 		fmt.Fprintf(&sb, "| [%s](#%s) | %s | %s |\n", r.ID, r.ID, r.Level, r.Summary)
 	}
-	sb.WriteString(docsLimits)
+	fmt.Fprintf(&sb, docsLimits, defaultMaxBytes>>20, maxTokens/1000, maxNesting, defaultTimeout.Milliseconds())
 	for i := range allRules {
 		r := &allRules[i]
 		fmt.Fprintf(&sb, "\n## %s\n\n*%s.* Level: %s.\n\n%s\n\n**What to do:** %s\n", r.ID, r.Summary, r.Level, r.Explanation, r.Fix)
@@ -48,6 +48,6 @@ The lint follows names, not runs. Locals, upvalues and parameters of functions w
 order of statements mostly is not. So it may miss a mistake, and a rule that goes by names (locks, balances) may be wrong
 about a script that uses the words for something else. It is no wall against a malicious author: only the server's ACL is.
 
-Bodies longer than 1 MiB, with more than 60,000 tokens, nested deeper than 200 levels, or that take longer than 50 ms are
+Bodies longer than %d MiB, with more than %d,000 tokens, nested deeper than %d levels, or that take longer than %d ms are
 not analysed; they count as writes.
 `
