@@ -3,6 +3,9 @@ package metrics
 // The label values below are part of the interface to dashboards and alerts:
 // a value is added at the end and never renamed.
 
+// Unregistered is the script label of what was called without a registered name.
+const Unregistered = unregistered
+
 // Route is where a script call went.
 type Route uint8
 
@@ -165,10 +168,12 @@ const (
 	KillUnkillable                   // it has written; the node refuses
 	KillNotBusy                      // it had ended by itself
 	KillFailed                       // the kill did not reach the node, or was refused
+	KillSwallowed                    // the script caught the kill's error and went on
+	KillOther                        // it ended this script and was meant for another
 	numKillResults
 )
 
-var killResultNames = [numKillResults]string{"killed", "unkillable", "not_busy", "failed"}
+var killResultNames = [numKillResults]string{"killed", "unkillable", "not_busy", "failed", "swallowed", "other"}
 
 // String returns the label value.
 func (k KillResult) String() string { return name(killResultNames[:], uint8(k)) }

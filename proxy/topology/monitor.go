@@ -398,7 +398,7 @@ func (m *Monitor) take(n *Node, f map[string]string, started int64) {
 	n.linkUp.Store(f["master_link_status"] == "up")
 	offset := number(f["slave_repl_offset"])
 	n.offset.Store(offset)
-	if id != m.replID || len(m.history) == 0 {
+	if id != m.replID || len(m.history) == 0 || started <= n.doubted.Load() {
 		n.caughtUp.Store(0)
 		n.lag.Store(int64(time.Hour))
 		return
@@ -413,6 +413,9 @@ func (m *Monitor) take(n *Node, f map[string]string, started int64) {
 		}
 	}
 	n.caughtUp.Store(caught)
+	if started <= n.doubted.Load() {
+		n.caughtUp.Store(0) // doubted meanwhile
+	}
 	n.lag.Store(last.at - caught)
 }
 

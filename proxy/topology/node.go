@@ -46,6 +46,7 @@ type Node struct {
 	downSince  atomic.Int64
 	epoch      atomic.Uint32
 	caughtUp   atomic.Int64
+	doubted    atomic.Int64
 	lagBytes   atomic.Int64
 	lag        atomic.Int64
 	offset     atomic.Int64
@@ -117,6 +118,19 @@ func (n *Node) Flushing(on bool) { n.flushing.Store(on) }
 // CaughtUp is a time in nanoseconds: all that the primary had acknowledged
 // by then is in this replica.
 func (n *Node) CaughtUp() int64 { return n.caughtUp.Load() }
+
+// Doubt says that the server may have been started anew at or before now, in
+// the clock of the loops, with other data than it had: it counts as not caught
+// up until a poll that begins later.
+func (n *Node) Doubt(now int64) {
+	for {
+		old := n.doubted.Load()
+		if now <= old || n.doubted.CompareAndSwap(old, now) {
+			break
+		}
+	}
+	n.caughtUp.Store(0)
+}
 
 // LagBytes is the distance to the primary's offset at the last poll.
 func (n *Node) LagBytes() int64 { return n.lagBytes.Load() }

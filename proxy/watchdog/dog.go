@@ -1,0 +1,162 @@
+package watchdog
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+)
+
+// Options are what a Dog is made of; all are required.
+type Options struct {
+	// Nodes have their place in it by their Index.
+	Nodes []*topology.Node
+	// Dial opens an authenticated connection to a node.
+	Dial           func(ctx context.Context, n *topology.Node) (net.Conn, error)
+	ConnectTimeout time.Duration
+	// Now is the clock of the loops, in nanoseconds.
+	Now     func() int64
+	Metrics *metrics.Metrics
+	Logger  *slog.Logger
+	// Free hears that a node runs nothing long any more. It is called by
+	// whoever ended the last run, and must not block.
+	Free func(n *topology.Node)
+	// Opened hears that a breaker has opened. It must not block.
+	Opened func(b *Breaker)
+}
+
+// Settings are what a reload can change.
+type Settings struct {
+	// Smallest is the smallest deadline of any script; 0 when none has one.
+	Smallest time.Duration
+	// ManageThreshold sets busy-reply-threshold on the nodes when it is above
+	// Smallest.
+	ManageThreshold bool
+}
+
+// Dog watches the nodes. Its methods are for any goroutine, between Start and
+// Close.
+type Dog struct {
+	opts     Options
+	killers  []*killer
+	settings atomic.Pointer[applied]
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+// applied are settings with the number of their change.
+type applied struct {
+	Settings
+	serial uint64
+}
+
+// New makes a Dog that does not watch yet.
+func New(o Options) *Dog {
+	d := &Dog{opts: o}
+	d.settings.Store(&applied{})
+	for _, n := range o.Nodes {
+		d.killers = append(d.killers, &killer{
+			dog: d, node: n, running: newRunning(n, o.Free),
+			reports: make(chan overdue, 64), poke: make(chan struct{}, 1),
+		})
+	}
+	return d
+}
+
+// Start begins to watch.
+func (d *Dog) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	for _, k := range d.killers {
+		d.wg.Go(func() { k.loop(ctx) })
+	}
+}
+
+// Close stops watching, and waits.
+func (d *Dog) Close() {
+	d.cancel()
+	d.wg.Wait()
+}
+
+// Apply takes over settings.
+func (d *Dog) Apply(s Settings) {
+	old := d.settings.Load()
+	if old.Settings == s && old.serial > 0 {
+		return
+	}
+	d.settings.Store(&applied{Settings: s, serial: old.serial + 1})
+	for _, k := range d.killers {
+		select {
+		case k.poke <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wanted reports that a connection for kills should be kept.
+func (d *Dog) wanted() bool { return d.settings.Load().Smallest > 0 }
+
+// Running is the list of a node's runs.
+func (d *Dog) Running(n *topology.Node) *Running { return d.killers[n.Index].running }
+
+// Report says that a run is past its deadline and still has no reply. It is
+// to be repeated as long as that is so: only the first counts, until the
+// watchdog has found that the run was not what the node was working on.
+func (d *Dog) Report(r *Run) {
+	if !r.reported.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case d.killers[r.Node.Index].reports <- overdue{run: r}:
+	default:
+		r.reported.Store(false)
+	}
+}
+
+// Orphan says that the link of a call was lost which has a deadline and may
+// be running. From then on the node alone can say when it ends.
+func (d *Dog) Orphan(r *Run) {
+	select {
+	case d.killers[r.Node.Index].reports <- overdue{run: r, orphan: true}:
+	default:
+	}
+}
+
+// Killed says that the server ended a call: label names it, r is its run if
+// it had one.
+func (d *Dog) Killed(n *topology.Node, metric metrics.ScriptID, label func() string, r *Run) {
+	d.killers[n.Index].victim(metric, label, r)
+}
+
+// Strike has a run counted by its breaker.
+func (d *Dog) Strike(r *Run) {
+	if r.Strike(d.opts.Now()) {
+		d.opts.Opened(r.Breaker)
+	}
+}
+
+// Collect calls emit with what each node runs: the oldest of its runs, by its
+// registered name or as unregistered, and for how long.
+func (d *Dog) Collect(emit func(node, script string, seconds float64)) {
+	now := d.opts.Now()
+	for _, k := range d.killers {
+		r := k.running.Oldest()
+		if r == nil {
+			continue
+		}
+		name := r.Name
+		if name == "" {
+			name = metrics.Unregistered
+		}
+		emit(k.node.Addr, name, r.Age(now).Seconds())
+	}
+}
+
+func (d *Dog) log(n *topology.Node, r *Run) *slog.Logger {
+	return d.opts.Logger.With("node", n.Addr, "script", r.Label)
+}
