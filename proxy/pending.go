@@ -223,6 +223,9 @@ func (p *pending) again(sent bool) bool {
 	}
 	request := p.link.Request(&p.Call)
 	view := p.w.srv.topo.View()
+	if link := p.replicaInstead(view); link != nil {
+		return p.moveTo(link, request)
+	}
 	node := view.Primary
 	if p.read && p.link.Node != view.Primary && p.link.Node.Up() && p.link.Ready() {
 		node = p.link.Node
@@ -234,7 +237,15 @@ func (p *pending) again(sent bool) bool {
 	if err != nil || link == p.link {
 		return false
 	}
+	return p.moveTo(link, request)
+}
+
+// moveTo sends a request anew on another link.
+func (p *pending) moveTo(link *upstream.Link, request []byte) bool {
+	s := p.s
 	p.tries++
+	p.stale = false
+	s.flags |= holdDrain // requests in flight on two links: nothing may join them
 	if p.kind == kindScript {
 		return p.resendScript(link, request)
 	}

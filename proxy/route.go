@@ -92,6 +92,20 @@ func (s *session) replica(view *topology.View) *upstream.Link {
 	return nil
 }
 
+// replicaInstead is a link to a replica for a read that was lost with its
+// link to the primary, or nil.
+func (p *pending) replicaInstead(view *topology.View) *upstream.Link {
+	set := &p.w.gen.Settings
+	allowed := set.ReplicaReads
+	if p.kind == kindScript {
+		allowed = set.ReplicaScriptReads
+	}
+	if !p.read || !allowed || p.link.Node != view.Primary {
+		return nil
+	}
+	return p.s.replica(view)
+}
+
 // fit tells whether a node may answer this session's reads as a replica.
 func (s *session) fit(n *topology.Node) bool {
 	set := &s.w.gen.Settings
@@ -101,7 +115,7 @@ func (s *session) fit(n *topology.Node) bool {
 	if !n.LinkUp() {
 		// A replica whose primary is gone has what it has; one that lost a
 		// living primary falls behind.
-		if primary := s.w.srv.topo.View().Primary; primary == nil || primary.Up() {
+		if primary := s.w.srv.topo.View().Primary; primary == nil || primary.Up() && !s.group.Refused(primary) {
 			return false
 		}
 	}

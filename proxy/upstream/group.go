@@ -157,6 +157,13 @@ func (g *Group) Shared(n *topology.Node) (*Link, error) {
 	return l, nil
 }
 
+// Refused reports that the last attempt to connect to a node failed, and that
+// the wait for the next one lasts.
+func (g *Group) Refused(n *topology.Node) bool {
+	b := g.pool.backoff
+	return n.Index < len(b) && b[n.Index].until > loop.Now()
+}
+
 // Existing is the shared link to a node if there is one.
 func (g *Group) Existing(n *topology.Node) *Link {
 	if n.Index < len(g.shared) {
