@@ -113,7 +113,7 @@ func TestPingUpstreamSaysThatThePrimaryIsGoneAfterTheGrace(t *testing.T) {
 func TestPingLocalIsAlwaysAnswered(t *testing.T) {
 	t.Parallel()
 	primary := redisserver.Start(t)
-	p := startProxy(t, primary, nil, set("ping", "local"), set("ping_grace", "0"))
+	p := startProxy(t, primary, nil, set("ping", "local"), set("ping_grace", "1ms"))
 	c := p.client()
 	primary.Kill()
 	p.eventually("notice that the primary is gone", func() error {

@@ -315,3 +315,11 @@ func (p *proxy) metrics() map[string]float64 {
 
 // background is the context of calls that are bounded by the client's own timeouts.
 var background = context.Background()
+
+// sessionsAre returns an error unless the proxy has n clients.
+func sessionsAre(p *proxy, n float64) error {
+	if got := p.metrics()["scriptproxy_sessions"]; got != n {
+		return fmt.Errorf("scriptproxy_sessions is %v, want %v", got, n)
+	}
+	return nil
+}
