@@ -1,0 +1,247 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/test/child"
+	"github.com/scriptproxy/scriptproxy/test/redisserver"
+)
+
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "scriptproxy-clients-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "clients:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "scriptproxy")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "clients: build the proxy: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// proxied starts a primary, a replica and the proxy, and returns its port.
+func proxied(t *testing.T) (port int, primary *redisserver.Server) {
+	t.Helper()
+	primary, replica := redisserver.StartPair(t)
+	dir := t.TempDir()
+	port = redisserver.FreePort(t)
+	config := fmt.Sprintf("listen: [127.0.0.1:%d]\nadmin: {listen: \"\"}\nupstream: {primary: %s, replicas: [%s]}\n", port, primary.Addr(), replica.Addr())
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	logFile, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logFile.Close()
+	cmd := exec.Command(binary, "serve", "-config", path)
+	cmd.Stderr = logFile
+	exited, err := child.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-exited
+		if t.Failed() {
+			log, _ := os.ReadFile(logFile.Name())
+			t.Logf("the proxy's log:\n%s", log)
+		}
+	})
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if out, err := try("redis-cli", "-p", strconv.Itoa(port), "PING"); err == nil && strings.TrimSpace(out) == "PONG" {
+			return port, primary
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the proxy does not answer")
+		}
+	}
+}
+
+// try runs a program for at most two minutes and returns what it printed.
+func try(name string, args ...string) (string, error) { return tryIn("", nil, name, args...) }
+
+func tryIn(dir string, in []byte, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if in != nil {
+		cmd.Stdin = bytes.NewReader(in)
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		err = fmt.Errorf("%w: .ci/packages installs it", err)
+	}
+	return string(out), err
+}
+
+var passed = regexp.MustCompile(`(?m)^ok (\d+)$`)
+
+// mustPass runs a program of the matrix and wants its "ok" with a count.
+func mustPass(t *testing.T, least int, dir, name string, args ...string) {
+	t.Helper()
+	out, err := tryIn(dir, nil, name, args...)
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	m := passed.FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("%s ended without saying ok:\n%s", name, out)
+	}
+	if n, _ := strconv.Atoi(m[1]); n < least {
+		t.Fatalf("%s passed %d checks, want at least %d", name, n, least)
+	}
+	t.Logf("%s checks", m[1])
+}
+
+func TestGoClients(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "golang")
+	if out, err := tryIn("golang", nil, "go", "build", "-buildvcs=false", "-o", program, "."); err != nil {
+		t.Fatalf("build the Go clients: %v\n%s", err, out)
+	}
+	for library, least := range map[string]int{"go-redis": 30, "rueidis": 100, "redigo": 12} {
+		t.Run(library, func(t *testing.T) {
+			port, _ := proxied(t)
+			mustPass(t, least, "", program, library, strconv.Itoa(port))
+		})
+	}
+}
+
+func TestJavaScriptClients(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tryIn(dir, nil, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"); err != nil {
+		t.Fatalf("npm install: %v\n%s", err, out)
+	}
+	for _, c := range []struct {
+		program string
+		args    []string
+		least   int
+	}{
+		{"ioredis", nil, 21},
+		{"node-redis", nil, 24},
+		{"bullmq", []string{"10000"}, 10024},
+	} {
+		t.Run(c.program, func(t *testing.T) {
+			port, _ := proxied(t)
+			mustPass(t, c.least, dir, "node", append([]string{c.program + ".js", strconv.Itoa(port)}, c.args...)...)
+		})
+	}
+}
+
+func TestPythonRedis(t *testing.T) {
+	port, _ := proxied(t)
+	mustPass(t, 19, "", "/usr/bin/python3", "redispy.py", strconv.Itoa(port))
+}
+
+func TestRedisCliTools(t *testing.T) {
+	port, primary := proxied(t)
+	p := strconv.Itoa(port)
+	var load strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&load, "*3\r\n$3\r\nSET\r\n$%d\r\nkey:%d\r\n$1\r\nv\r\n", len(fmt.Sprintf("key:%d", i)), i)
+	}
+	out, err := tryIn("", []byte(load.String()), "redis-cli", "-p", p, "--pipe")
+	if err != nil || !strings.Contains(out, "errors: 0, replies: 20000") {
+		t.Fatalf("--pipe: %v\n%s", err, out)
+	}
+	if n := primary.Do("DBSIZE"); n != int64(20000) {
+		t.Fatalf("the server holds %v keys", n)
+	}
+	out, err = try("redis-cli", "-p", p, "--scan", "--pattern", "key:1999*")
+	if got := len(strings.Fields(out)); err != nil || got != 11 {
+		t.Fatalf("--scan found %d keys: %v\n%s", got, err, out)
+	}
+	out, err = try("redis-cli", "-p", p, "--bigkeys", "-i", "0")
+	if err != nil || !strings.Contains(out, "Sampled 20000 keys") {
+		t.Fatalf("--bigkeys: %v\n%s", err, out)
+	}
+	out, err = try("timeout", "-s", "INT", "2", "redis-cli", "-p", p, "--latency", "-i", "1", "--raw")
+	if out == "" {
+		t.Fatalf("--latency said nothing: %v", err)
+	}
+	out, err = tryIn("", []byte("EVAL \"return {1,'two',{3}}\" 0\nMULTI\nSET a 1\nGET a\nEXEC\nnonsense\n"), "redis-cli", "-p", p)
+	for _, want := range []string{"two", "QUEUED", "OK\n1", "ERR unknown command 'nonsense'"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Fatalf("interactive commands: %v: no %q in\n%s", err, want, out)
+		}
+	}
+}
+
+// TestRedisCliInteractive types at redis-cli in a terminal.
+func TestRedisCliInteractive(t *testing.T) {
+	port, _ := proxied(t)
+	socket := filepath.Join(t.TempDir(), "tmux")
+	tmux := func(args ...string) string {
+		t.Helper()
+		out, err := try("tmux", append([]string{"-S", socket}, args...)...)
+		if err != nil {
+			t.Fatalf("tmux %v: %v\n%s", args, err, out)
+		}
+		return out
+	}
+	tmux("new-session", "-d", "-s", "cli", "-x", "120", "-y", "40", fmt.Sprintf("redis-cli -p %d", port))
+	defer try("tmux", "-S", socket, "kill-server")
+	shows := func(want, after string) {
+		t.Helper()
+		var screen string
+		for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			if screen = tmux("capture-pane", "-p", "-t", "cli"); strings.Contains(screen, want) {
+				return
+			}
+		}
+		t.Fatalf("%s the screen has no %q:\n%s", after, want, screen)
+	}
+	typed := func(line, want string) {
+		t.Helper()
+		tmux("send-keys", "-t", "cli", line, "Enter")
+		shows(want, "after "+line)
+	}
+	shows(fmt.Sprintf("127.0.0.1:%d>", port), "at the start")
+	typed("SET greeting hello", "OK")
+	typed("GET greeting", `"hello"`)
+	typed("HELLO 3", "2# ")
+	typed("EVAL \"return KEYS[1]\" 1 here", `"here"`)
+	typed("MULTI", "(TX)>")
+	typed("INCR n", "QUEUED")
+	typed("EXEC", "1) (integer) 1")
+}
+
+func TestRedisBenchmarkDefaultRun(t *testing.T) {
+	port, _ := proxied(t)
+	out, err := try("redis-benchmark", "-p", strconv.Itoa(port), "-n", "2000", "--csv")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, test := range []string{"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH", "RPUSH", "LPOP", "RPOP", "SADD", "HSET", "SPOP", "ZADD", "ZPOPMIN", "LRANGE_600", "MSET (10 keys)"} {
+		if !strings.Contains(out, `"`+test) {
+			t.Errorf("no result of %s in\n%s", test, out)
+		}
+	}
+	if strings.Contains(strings.ToLower(out), "error") {
+		t.Errorf("errors in\n%s", out)
+	}
+}
