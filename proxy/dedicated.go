@@ -186,6 +186,7 @@ func (s *session) LinkClosed(err error) {
 // subscriptions counts what a session is subscribed to, as the server says.
 type subscriptions struct {
 	channels, patterns, shards int
+	pending                    int // commands whose confirmations are to come
 }
 
 func (n *subscriptions) none() bool { return n.channels == 0 && n.patterns == 0 && n.shards == 0 }
@@ -203,7 +204,7 @@ func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 	p.left = r.Len() - 1
 	s.state |= subscribed
 	s.ded.AskServerID()
-	s.needExtra()
+	s.needExtra().subs.pending++
 	s.ded.SetTap(s, s.flags&resp3 == 0)
 	return true
 }
@@ -286,12 +287,18 @@ func (s *session) countSubscription(count *int, add bool, rest []byte) {
 		known = n.shards
 	}
 	*count = max(0, *count+total-known)
-	if n.none() {
-		s.state &^= subscribed
-		s.ded.SetTap(s, false)
-	} else {
+	s.subscriptionsChanged()
+}
+
+// subscriptionsChanged ends the subscribed state with the last subscription,
+// when no confirmation is to come that may begin it anew.
+func (s *session) subscriptionsChanged() {
+	if n := &s.ext.subs; !n.none() || n.pending > 0 {
 		s.state |= subscribed
+		return
 	}
+	s.state &^= subscribed
+	s.ded.SetTap(s, false)
 }
 
 func (s *session) subscribePending() *pending {

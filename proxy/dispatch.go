@@ -32,7 +32,17 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 	if s.inflight >= uint32(w.gen.Settings.Pipeline) {
 		return s.hold(holdDrain)
 	}
-	if cmd.Op != command.OpNone && cmd.ArityOK(r.Len()) {
+	if s.state&subscribed != 0 && s.flags&resp3 == 0 && !cmd.Op.IsSubscription() {
+		// RESP2's subscriber mode, which the server ends with the last
+		// confirmation. It refuses what it doesn't take there.
+		if s.head != nil {
+			return s.hold(holdDrain)
+		}
+		if !cmd.Op.ForSubscribers() {
+			return s.forward(r, false)
+		}
+	}
+	if cmd.Op != command.OpNone && !cmd.Absent && cmd.ArityOK(r.Len()) {
 		switch cmd.Op {
 		case command.OpPing:
 			return s.ping(cmd, r)

@@ -108,7 +108,7 @@ func (s *session) quit() {
 
 // reset brings the session back to where it began (networking.c, resetCommand).
 func (s *session) reset() bool {
-	if s.head != nil && s.state&subscribed == 0 {
+	if s.head != nil {
 		return s.hold(holdDrain)
 	}
 	if s.ded != nil {

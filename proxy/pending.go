@@ -150,6 +150,10 @@ func (p *pending) whole() {
 		}
 		p.settle()
 	case kindSubscribe:
+		if s != nil && s.ded != nil {
+			s.ext.subs.pending--
+			s.subscriptionsChanged()
+		}
 		p.settle()
 	}
 }

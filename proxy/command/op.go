@@ -93,5 +93,13 @@ var opByName = map[string]Op{
 	"XREADGROUP":        OpXRead,
 }
 
+// IsSubscription reports whether op subscribes or unsubscribes.
+func (op Op) IsSubscription() bool { return op >= OpSubscribe && op <= OpSUnsubscribe }
+
+// ForSubscribers reports whether a RESP2 connection with subscriptions may use op (server.c, processCommand).
+func (op Op) ForSubscribers() bool {
+	return op.IsSubscription() || op == OpPing || op == OpQuit || op == OpReset
+}
+
 // IsScript reports whether op runs or manages scripts or functions: the EVAL and FCALL families, SCRIPT, FUNCTION.
 func (op Op) IsScript() bool { return op >= OpEval && op <= OpFunction }
