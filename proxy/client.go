@@ -25,7 +25,7 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 	if r.Len() < 2 {
 		return s.forward(r, false)
 	}
-	if sub := cmd.Sub(r.Arg(1)); sub != nil && !sub.ArityOK(r.Len()) {
+	if sub := cmd.Sub(r.Arg(1)); sub == nil || sub.Absent || !sub.ArityOK(r.Len()) {
 		return s.forward(r, false) // the server words the error
 	}
 	switch sub := r.Arg(1); {
