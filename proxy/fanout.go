@@ -189,8 +189,14 @@ func (s *session) scriptAdmin(cmd *command.Command, r *resp.Request) bool {
 	}
 	switch {
 	case equalFold(sub, "LOAD") && r.Len() == 3:
-		s.w.remember(s.w.srv.known.add(r.Arg(2), s.w.loop.Now()), 0)
-		return s.fan(r.Raw(), false, firstReply)
+		script := s.w.scriptOfBody(r.Arg(2))
+		return s.fan(r.Raw(), false, func(parts []*part) []byte {
+			reply := firstReply(parts)
+			if len(reply) > 0 && reply[0] == '$' {
+				script.proven.Store(true)
+			}
+			return reply
+		})
 	case equalFold(sub, "EXISTS") && r.Len() > 2:
 		return s.scriptExists(r)
 	case equalFold(sub, "FLUSH") && r.Len() <= 3:
@@ -211,7 +217,7 @@ func (s *session) scriptExists(r *resp.Request) bool {
 	known := make([]bool, r.Len()-2)
 	for i := range known {
 		arg := r.Arg(i + 2)
-		if e, isSHA := s.w.gen.Scripts.Find(arg); e != nil && e.Script != nil || e == nil && isSHA && s.w.knownSHA(arg) != nil {
+		if e, isSHA := s.w.gen.Scripts.Find(arg); e != nil && e.Script != nil || e == nil && isSHA && s.w.canRun(arg) {
 			known[i] = true
 		}
 	}
@@ -240,7 +246,6 @@ func (s *session) scriptFlush(r *resp.Request) bool {
 		reply := firstReply(parts)
 		if len(reply) > 0 && reply[0] == '+' {
 			srv.known.flush()
-			srv.forgetBodies()
 			for _, t := range parts {
 				t.node.LostScripts(t.node.Epoch())
 			}

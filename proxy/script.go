@@ -33,13 +33,17 @@ import (
 
 // scriptCall is what a pending knows of the script call it stands for.
 type scriptCall struct {
-	script  *Script // nil when neither sha nor name is known here
+	script *Script // nil when neither sha nor name is known here
+	// unproven is what the sha may mean, while script is nil; see prove.
+	unproven *Script
 	node    *topology.Node
 	epoch   uint32
 	keys    int
 	replica bool
 	// asRO tells that the call was made read-only here, not by the client.
 	asRO bool
+	// gaveBody tells that the client sent the body.
+	gaveBody bool
 	// bySHA tells that the server may not know the script.
 	bySHA bool
 	inTx  bool
@@ -61,20 +65,19 @@ type loadResult struct {
 // callScript takes EVAL, EVALSHA and their read-only kin.
 func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) bool {
 	w := s.w
+	keys, err := command.NumKeys(r.Arg(2), r.Len())
+	if err != nil {
+		return s.forward(r, false) // the server words the error, and does not look at the script
+	}
 	script, entry, unknownName := s.resolve(cmd.Op, r.Arg(1))
 	if unknownName {
-		// Redis's own answer to a sha of another length (eval.c, evalShaCommand).
 		w.shard.ScriptCall(0, metrics.RouteLocal, metrics.OutcomeNoScript, -1, false)
-		if s.state&inMulti != 0 {
-			return s.forward(r, false)
-		}
-		s.reply("-NOSCRIPT No matching script. Please use EVAL.\r\n")
-		return true
+		return s.forward(r, false) // likewise
 	}
-	keys, err := command.NumKeys(r.Arg(2), r.Len())
-	if err != nil && s.state&inMulti == 0 {
-		s.reply("-ERR " + err.Error() + "\r\n")
-		return true
+	var unproven *Script
+	gaveBody := cmd.Op == command.OpEval || cmd.Op == command.OpEvalRO
+	if entry == nil && !gaveBody && script != nil && !script.proven.Load() {
+		script, unproven = nil, script
 	}
 	if entry != nil {
 		if script = s.choose(entry, r, keys); script == nil {
@@ -96,6 +99,7 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 	p.read = read
 	c := &p.call
 	c.script, c.keys, c.node, c.epoch = script, keys, link.Node, link.Node.Epoch()
+	c.unproven, c.gaveBody = unproven, gaveBody
 	c.inTx = s.state&inMulti != 0
 	c.replica = link.Node.Role() == topology.RoleReplica
 	c.route = metrics.RoutePrimary
@@ -108,7 +112,7 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 		s.send(link, p, r.Raw())
 		return true
 	}
-	s.sendScript(cmd.Op, r, link, p, ro || c.asRO, more)
+	s.sendScript(r, link, p, ro || c.asRO, more)
 	return true
 }
 
@@ -152,6 +156,7 @@ func (s *session) choose(e *Entry, r *resp.Request, keys int) *Script {
 func (w *worker) knownSHA(arg []byte) *Script {
 	var sha [40]byte
 	lowerHex(&sha, arg)
+	w.forgetFlushed()
 	script := w.seen.bySHA[string(sha[:])]
 	if script == nil {
 		script = w.srv.known.find(string(sha[:]))
@@ -166,6 +171,7 @@ func (w *worker) knownSHA(arg []byte) *Script {
 
 // scriptOfBody finds or makes the script of a body.
 func (w *worker) scriptOfBody(body []byte) *Script {
+	w.forgetFlushed()
 	script, hash := w.seen.body(body)
 	if script == nil {
 		script = w.srv.known.add(body, w.loop.Now())
@@ -173,6 +179,20 @@ func (w *worker) scriptOfBody(body []byte) *Script {
 	}
 	script.touched(w.loop.Now())
 	return script
+}
+
+// canRun tells whether EVALSHA of a script that a client brought would run.
+func (w *worker) canRun(arg []byte) bool {
+	script := w.knownSHA(arg)
+	return script != nil && script.proven.Load()
+}
+
+// forgetFlushed makes the loop forget what clients loaded before SCRIPT FLUSH.
+func (w *worker) forgetFlushed() {
+	if n := w.srv.known.flushes.Load(); n != w.seen.flushes {
+		w.seen.reset()
+		w.seen.flushes = n
+	}
 }
 
 func (w *worker) remember(s *Script, hash uint64) {
@@ -193,20 +213,19 @@ func metricOf(s *Script) metrics.ScriptID {
 }
 
 // sendScript writes the call in the form that suits; see the top of the file.
-func (s *session) sendScript(op command.Op, r *resp.Request, link *upstream.Link, p *pending, ro, more bool) {
+func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, ro, more bool) {
 	c := &p.call
 	set := &s.w.gen.Settings
 	script := c.script
-	gaveBody := op == command.OpEval || op == command.OpEvalRO
 	withBody := false
 	switch {
 	case c.inTx:
-		withBody = s.firstInMulti(script)
-	case script.quotesNoScript:
+		withBody = s.firstInMulti(script) || c.gaveBody && s.group.BodiesOnly
+	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
 		withBody = true
 	case set.LoosePipelining:
 	case more || s.remote > 0:
-		withBody = gaveBody || len(script.Body) <= set.EvalBelow
+		withBody = c.gaveBody || len(script.Body) <= set.EvalBelow
 	}
 	script.ranOn(c.node.Index, s.w.loop.Index, s.w.loop.Now())
 	if !withBody && !c.inTx {
@@ -305,6 +324,7 @@ func (l *loading) Reply(_ *upstream.Call, piece []byte, done bool) {
 		return
 	}
 	l.script.SetLoaded(l.node.Index, l.epoch)
+	l.script.proven.Store(true)
 }
 
 func (l *loading) Lost(*upstream.Call, bool, error) {}
@@ -320,6 +340,7 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 		p.pass(piece)
 		if done {
 			p.noteForeign()
+			p.prove()
 			p.account(metrics.OutcomeOK)
 			p.finish()
 		}
@@ -332,8 +353,27 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 	if !c.inTx && p.s != nil && p.mend() {
 		return
 	}
+	p.prove()
 	p.account(outcomeOf(p.buf))
 	p.settle()
+}
+
+// prove takes note of a reply that shows that a server has taken the body
+// which a client sent. Until then the sha of a body means nothing here, as it
+// means nothing to a server that could not compile it, or has it in a
+// transaction that EXEC did not run; EVALSHA is then for the server to answer.
+func (p *pending) prove() {
+	c := &p.call
+	script := c.script
+	if script == nil {
+		script = c.unproven
+	}
+	if script == nil || c.function || c.inTx || script.proven.Load() {
+		return
+	}
+	if !c.failed || (c.bySHA || c.unproven != nil) && !isNoScript(p.buf) || bytes.Contains(p.buf, []byte(script.SHA)) {
+		script.proven.Store(true)
+	}
 }
 
 // mend deals with errors that say a call went to the wrong place or too
@@ -346,10 +386,18 @@ func (p *pending) mend() bool {
 	}
 	line := p.buf
 	switch {
+	case c.bySHA && c.gaveBody && (isNoPerm(line) || c.load != nil && isNoPerm(c.load.refused)):
+		// The user may not say SCRIPT LOAD or EVALSHA, but perhaps EVAL.
+		p.s.group.BodiesOnly = true
+		p.tries++
+		return p.sendAgain(p.link)
 	case c.bySHA && isNoScript(line):
 		if c.load != nil && c.load.refused != nil {
-			// The body does not compile: that is the news.
-			p.buf = append(p.buf[:0], c.load.refused...)
+			c.bySHA = false
+			if !isNoPerm(c.load.refused) {
+				// The body does not compile: that is the news.
+				p.buf = append(p.buf[:0], c.load.refused...)
+			}
 			return false
 		}
 		c.node.LostScripts(c.epoch)
@@ -427,6 +475,8 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	link.End(append(buf, r.Tail(2)...), &p.Call)
 	return true
 }
+
+func isNoPerm(line []byte) bool { return bytes.HasPrefix(line, []byte("-NOPERM ")) }
 
 func isReadOnly(line []byte) bool {
 	return bytes.HasPrefix(line, []byte("-READONLY ")) || bytes.Contains(line, []byte("-READONLY You can't write against a read only"))

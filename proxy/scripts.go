@@ -39,7 +39,9 @@ type Script struct {
 	// quotesNoScript is true where a NOSCRIPT may be the script's own; see
 	// canForge.
 	quotesNoScript bool
-	used           atomic.Int64
+	// proven tells of a client's script that a server has compiled it.
+	proven atomic.Bool
+	used   atomic.Int64
 	usage
 }
 
@@ -151,6 +153,7 @@ type knownScripts struct {
 	mu       sync.Mutex
 	bySHA    map[string]*Script
 	bytes    int64
+	flushes  atomic.Uint64
 	maxCount int
 	maxBytes int64
 	nodes    int
@@ -220,6 +223,7 @@ func (k *knownScripts) flush() {
 	defer k.mu.Unlock()
 	clear(k.bySHA)
 	k.bytes = 0
+	k.flushes.Add(1)
 }
 
 // seenScripts is one loop's memory of shas and bodies that it looked up.
@@ -227,6 +231,9 @@ type seenScripts struct {
 	seed   maphash.Seed
 	bySHA  map[string]*Script
 	byBody map[uint64]*Script
+	// flushes is knownScripts' when this memory began: what it holds from
+	// before a flush must not outlive it on any loop.
+	flushes uint64
 }
 
 // seenMax bounds a loop's memory; it is started over beyond.

@@ -273,13 +273,6 @@ func (s *Server) pingOutcome() (metrics.PingOutcome, string) {
 	return metrics.PingDown, ""
 }
 
-// forgetBodies has every loop forget what clients loaded.
-func (s *Server) forgetBodies() {
-	for _, w := range s.workers {
-		w.loop.Do(w.seen.reset)
-	}
-}
-
 // Drain stops accepting, lets every session finish what it asked, and closes
 // it. It returns how many sessions were left when ctx ended.
 func (s *Server) Drain(ctx context.Context) int {

@@ -127,6 +127,9 @@ type Group struct {
 	idle   [][]*Link // dedicated ones nobody has, by node index
 	// Sessions is the number of sessions that use the group; its owner counts.
 	Sessions int
+	// BodiesOnly tells that the identity may not call scripts by their shas;
+	// for the owner.
+	BodiesOnly bool
 }
 
 // Key is what the group's traffic has in common.
