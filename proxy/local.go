@@ -244,9 +244,6 @@ func (s *session) hello(r *resp.Request) bool {
 	if s.head != nil {
 		return s.hold(holdDrain)
 	}
-	if s.ded != nil {
-		return s.keepDedicated(r)
-	}
 	g := &greeting{proto: s.group.Key().Proto}
 	i := 1
 	if r.Len() > 1 {
@@ -292,6 +289,15 @@ func (s *session) hello(r *resp.Request) bool {
 	}
 	k := s.group.Key()
 	k.Proto = g.proto
+	if s.ded != nil {
+		// The dedicated link goes along; nobody else gets it afterwards, since
+		// it is not of the session's group then.
+		p := s.w.newPending(s, kindSelect)
+		p.group, p.greeting, p.read = s.w.pool.Group(k), g, true
+		s.send(s.ded, p, resp.AppendCommand(nil, "HELLO", strconv.Itoa(g.proto)))
+		s.flags |= holdDrain
+		return true
+	}
 	s.setGroup(s.w.pool.Group(k))
 	s.reply(s.greet(g))
 	return true
@@ -305,6 +311,9 @@ func (s *session) greet(g *greeting) string {
 	s.flags &^= resp3
 	if g.proto == 3 {
 		s.flags |= resp3
+	}
+	if s.ded != nil {
+		s.ded.SetTap(s, s.state&subscribed != 0 && g.proto == 2)
 	}
 	h := s.w.srv.topo.Hello()
 	var b []byte
