@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -167,6 +168,10 @@ func (s *session) onGroup(g *upstream.Group, request []byte, kind pendingKind) b
 	}
 	link, err := g.Shared(view.Primary)
 	if err != nil {
+		if text, ok := refusalOf(err); ok {
+			s.reply(text)
+			return true
+		}
 		s.w.shard.Error(metrics.ErrUnavailable)
 		s.replyDynamic(unavailable(view.Primary, false, err))
 		return true
@@ -177,6 +182,16 @@ func (s *session) onGroup(g *upstream.Group, request []byte, kind pendingKind) b
 	s.send(link, p, request)
 	s.flags |= holdDrain
 	return true
+}
+
+// refusalOf is what the server said to a link that began with what a client
+// asks for, such as a database which it doesn't have.
+func refusalOf(err error) (text string, ok bool) {
+	var refused *upstream.HandshakeError
+	if !errors.As(err, &refused) {
+		return "", false
+	}
+	return "-" + refused.Text + crlf, true
 }
 
 // setGroup moves the session to another group of links.

@@ -191,6 +191,12 @@ func (p *pending) Lost(_ *upstream.Call, sent bool, err error) {
 	if p.again(sent) {
 		return
 	}
+	if p.kind == kindSelect && !sent {
+		if text, ok := refusalOf(err); ok {
+			p.answer(text)
+			return
+		}
+	}
 	node := (*topology.Node)(nil)
 	if p.link != nil {
 		node = p.link.Node
