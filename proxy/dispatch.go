@@ -21,7 +21,7 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 		w.shard.Request(metrics.ClassWrite)
 		return s.keepDedicated(r)
 	}
-	w.shard.Request(metrics.Class(cmd.Class))
+	w.shard.Request(requestClass(cmd))
 	s.last = cmd
 	if s.state&inMulti != 0 {
 		s.multi++

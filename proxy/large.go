@@ -79,7 +79,7 @@ func (s *session) beginUpload(r *resp.Request) bool {
 	if s.dedicate() != routed {
 		return false
 	}
-	s.w.shard.Request(metrics.Class(cmd.Class))
+	s.w.shard.Request(requestClass(cmd))
 	s.last = cmd
 	s.upload = s.ded
 	s.upload.Stream(true)
