@@ -322,7 +322,12 @@ func (s *session) drain() {
 		return
 	}
 	s.flags |= finishing
-	s.Kick()
+	if unread, err := unix.IoctlGetInt(s.FD(), unix.SIOCINQ); err == nil && unread > 0 {
+		return // it is about to be read
+	}
+	if !s.done() {
+		s.Kick()
+	}
 }
 
 // remoteAddr is the client's address, as far as it is known.

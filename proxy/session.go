@@ -129,6 +129,9 @@ func (s *session) Input(data []byte) int {
 				s.req = r
 				w.request = w.newRequest()
 			}
+			if s.flags&finishing != 0 && s.done() {
+				return len(data) // the rest of this request will not come
+			}
 			return used + s.incomplete(r, data[used:])
 		}
 		if s.upload != nil {
