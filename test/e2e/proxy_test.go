@@ -105,10 +105,9 @@ func startProxy(t *testing.T, primary *redisserver.Server, replicas []*redisserv
 	return p
 }
 
-// launch runs the proxy and waits only until it accepts clients.
-func launch(t *testing.T, primary *redisserver.Server, replicas []*redisserver.Server, opts ...option) *proxy {
+// writeConfig writes the configuration of a proxy into a directory of its own and returns its path.
+func writeConfig(t *testing.T, primary *redisserver.Server, replicas []*redisserver.Server, opts ...option) string {
 	t.Helper()
-	dir := t.TempDir()
 	s := settings{
 		"listen": []string{"127.0.0.1:0"},
 		"admin":  map[string]any{"listen": "127.0.0.1:0"},
@@ -130,10 +129,18 @@ func launch(t *testing.T, primary *redisserver.Server, replicas []*redisserver.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, config: filepath.Join(dir, "config.yaml"), logFile: filepath.Join(dir, "log")}
-	if err := os.WriteFile(p.config, text, 0o600); err != nil {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// launch runs the proxy and waits only until it accepts clients.
+func launch(t *testing.T, primary *redisserver.Server, replicas []*redisserver.Server, opts ...option) *proxy {
+	t.Helper()
+	p := &proxy{t: t, config: writeConfig(t, primary, replicas, opts...)}
+	p.logFile = filepath.Join(filepath.Dir(p.config), "log")
 	log, err := os.Create(p.logFile)
 	if err != nil {
 		t.Fatal(err)

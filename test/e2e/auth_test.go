@@ -1,0 +1,138 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scriptproxy/scriptproxy/test/redisserver"
+)
+
+// secretFile writes a password as operators do, with a newline at its end.
+func secretFile(t *testing.T, password string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestServiceModeReachesTheServerWithUsernameAndPasswordFile(t *testing.T) {
+	t.Parallel()
+	const password = "service-pa55"
+	server := redisserver.Start(t, redisserver.Password("default-pa55"), redisserver.ACL("svc on >"+password+" ~* &* +@all"))
+	p := startProxy(t, server, nil, set("auth.mode", "service"), set("upstream.username", "svc"), set("upstream.password_file", secretFile(t, password)),
+		script("append", []string{appendBody}))
+	c := p.client()
+	if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
+		t.Errorf("a script call: %q", got)
+	}
+	if got := c.do("ACL", "WHOAMI"); !strings.Contains(got, "svc") && !strings.Contains(got, "default") {
+		t.Errorf("ACL WHOAMI: %q", got)
+	}
+	c.send(request("MULTI") + request("EVALSHA", "append", "1", "list", "x") + request("EXEC"))
+	c.want(ok, queued, array(integer(2)))
+	if got := c.do("HELLO", "3"); !strings.HasPrefix(got, "%") {
+		t.Errorf("HELLO 3: %q", got)
+	}
+	if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(3) {
+		t.Errorf("in RESP3: %q", got)
+	}
+	if log := p.log(); strings.Contains(log, password) {
+		t.Error("the log tells the password")
+	}
+}
+
+func TestWrongPasswordOfTheProxyIsSaidAndNotShown(t *testing.T) {
+	t.Parallel()
+	const wrong = "not-the-pa55"
+	server := redisserver.Start(t, redisserver.Password("right-pa55"))
+	p := launch(t, server, nil, set("auth.mode", "service"), set("upstream.password_file", secretFile(t, wrong)))
+	p.eventually("say what is wrong", func() error {
+		if _, body := p.get("/readyz"); !strings.Contains(body, "WRONGPASS") {
+			return fmt.Errorf("/readyz: %q", body)
+		}
+		return nil
+	})
+	if got := p.client().do("GET", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
+		t.Errorf("GET: %q", got)
+	}
+	if strings.Contains(p.log(), wrong) {
+		t.Error("the log tells the password")
+	}
+}
+
+func TestPassthroughLetsTheServerCheckEachClient(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t, redisserver.Password("default-pa55"),
+		redisserver.ACL("alice on >alice-pa55 ~alice:* &* +@all -flushall", "bob on >bob-pa55 ~* &* +@all -evalsha -eval", "proxy on >proxy-pa55 ~* &* +@all"))
+	p := startProxy(t, server, nil, set("upstream.username", "proxy"), set("upstream.password_file", secretFile(t, "proxy-pa55")),
+		script("append", []string{appendBody}))
+
+	alice, s := p.client(), direct(t, server)
+	for _, call := range [][]string{
+		{"GET", "k"}, {"EVALSHA", "append", "1", "alice:list", "x"}, {"PING"}, {"HELLO", "3"}, {"HELLO"}, {"NOSUCH"}, {"GET"}, {"MULTI"}, {"SUBSCRIBE", "c"},
+		{"CLIENT", "SETNAME", "x"}, {"AUTH", "wrong"}, {"AUTH", "alice", "wrong"}, {"AUTH", "nobody", "x"}, {"AUTH"}, {"AUTH", "a", "b", "c"},
+		{"HELLO", "3", "AUTH", "alice", "wrong"}, {"AUTH", "alice", "alice-pa55"},
+		{"SET", "other", "v"}, {"FLUSHALL"}, {"ACL", "WHOAMI"},
+	} {
+		if got, want := alice.do(call...), s.do(call...); got != want {
+			t.Errorf("%q: %q, the server says %q", call, got, want)
+		}
+	}
+	if got := alice.do("EVALSHA", "append", "1", "alice:list", "x"); got != integer(1) {
+		t.Errorf("alice's script: %q", got)
+	}
+	if got := alice.do("EVALSHA", "append", "1", "other", "x"); !strings.HasPrefix(got, "-NOPERM ") {
+		t.Errorf("alice's script on another's key: %q", got)
+	}
+
+	bob := p.client()
+	if got := bob.do("HELLO", "3", "AUTH", "bob", "bob-pa55", "SETNAME", "b"); !strings.HasPrefix(got, "%") {
+		t.Fatalf("HELLO 3 AUTH: %q", got)
+	}
+	if got := bob.do("EVALSHA", "append", "1", "k", "x"); !strings.HasPrefix(got, "-NOPERM ") {
+		t.Errorf("bob may not call scripts: %q", got)
+	}
+	if got := bob.do("SET", "other", "v"); got != ok {
+		t.Errorf("bob's SET: %q", got)
+	}
+	if got := bob.do("ACL", "WHOAMI"); got != bulk("bob") {
+		t.Errorf("bob is %q", got)
+	}
+	bob.send(request("MULTI") + request("ACL", "WHOAMI") + request("EXEC"))
+	bob.want(ok, queued, array(bulk("bob")))
+
+	// One connection changes its user, and leaves nothing of the former one behind.
+	if got := bob.do("AUTH", "alice", "alice-pa55"); got != ok {
+		t.Errorf("AUTH as alice: %q", got)
+	}
+	if got := bob.do("SET", "other", "v"); !strings.HasPrefix(got, "-NOPERM ") {
+		t.Errorf("SET as alice: %q", got)
+	}
+	if got := bob.do("RESET"); got != "+RESET\r\n" {
+		t.Errorf("RESET: %q", got)
+	}
+	if got := bob.do("GET", "k"); got != "-NOAUTH Authentication required.\r\n" {
+		t.Errorf("after RESET: %q", got)
+	}
+	for _, secret := range []string{"alice-pa55", "bob-pa55", "proxy-pa55"} {
+		if strings.Contains(p.log(), secret) {
+			t.Errorf("the log tells %s", secret)
+		}
+	}
+}
+
+func TestDefaultUserWithAPasswordIsPassedThrough(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t, redisserver.Password("default-pa55"))
+	p := startProxy(t, server, nil, set("upstream.password_file", secretFile(t, "default-pa55")), script("append", []string{appendBody}))
+	c := p.client()
+	c.send(request("EVALSHA", "append", "1", "list", "x") + request("AUTH", "default-pa55") + request("EVALSHA", "append", "1", "list", "x"))
+	c.want("-NOAUTH Authentication required.\r\n", ok, integer(1))
+}
