@@ -92,9 +92,13 @@ func (s *session) block(r *resp.Request) bool {
 		return st == answered
 	}
 	s.ded.AskServerID()
+	s.blocked = true
+	if isWait(r.Arg(0)) {
+		s.wait(r)
+		return true
+	}
 	p := s.w.newPending(s, kindPlain)
 	s.send(s.ded, p, r.Raw())
-	s.blocked = true
 	return true
 }
 

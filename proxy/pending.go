@@ -28,6 +28,8 @@ const (
 	kindSubscribe
 	// kindSwallow keeps the reply from the client.
 	kindSwallow
+	// kindWait is a WAIT; see wait.go.
+	kindWait
 	// kindAsync waits for something else than a link; see fanout.
 	kindAsync
 )
@@ -147,6 +149,11 @@ func (p *pending) whole() {
 		}
 		if p.kind == kindAuth && len(reply) > 0 && reply[0] == '-' {
 			p.w.shard.Error(metrics.ErrAuth)
+		}
+		p.settle()
+	case kindWait:
+		if p.text != "" {
+			p.buf, p.text = append(p.buf[:0], p.text...), ""
 		}
 		p.settle()
 	case kindSubscribe:
