@@ -42,7 +42,7 @@ demo: build
 	bin/scriptproxy demo
 
 test:
-	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux
+	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 bin/bench: FORCE
