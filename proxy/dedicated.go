@@ -66,7 +66,11 @@ func (s *session) dedicate() routing {
 
 // own sends a request on the session's dedicated link.
 func (s *session) own(r *resp.Request, kind pendingKind) (*pending, bool) {
-	if st := s.dedicate(); st != routed {
+	st := s.awaitOwn()
+	if st == routed {
+		st = s.dedicate()
+	}
+	if st != routed {
 		return nil, st == answered
 	}
 	p := s.w.newPending(s, kind)
@@ -122,6 +126,7 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 		s.multi = 0
 		if s.ext != nil {
 			clear(s.ext.queued)
+			s.ext.multi = nil
 		}
 	case command.OpWatch:
 		if s.state&inMulti == 0 {
@@ -132,6 +137,9 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 			s.state &^= watching
 		}
 	case command.OpExec, command.OpDiscard:
+		if cmd.Op == command.OpExec {
+			s.execScripts(p)
+		}
 		if s.ext != nil {
 			p.group = s.ext.selected
 			s.ext.selected = nil
@@ -352,6 +360,7 @@ type extra struct {
 	subs                      subscriptions
 	selected                  *upstream.Group  // SELECT inside MULTI
 	queued                    map[*Script]bool // bodies sent inside MULTI
+	multi                     *queuedScripts   // script calls inside MULTI
 	addr                      string
 	softSince                 int64
 }

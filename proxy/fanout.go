@@ -68,6 +68,11 @@ func (s *session) fan(request []byte, alone bool, merge func([]*part) []byte) bo
 		return s.hold(holdDrain)
 	}
 	view := s.w.srv.topo.View()
+	if !alone && view.Primary != nil {
+		if st := s.awaitFree(view.Primary); st != routed {
+			return st == answered
+		}
+	}
 	f := &fanout{p: s.w.newPending(s, kindAsync), merge: merge}
 	f.p.read = true
 	for _, n := range view.All {

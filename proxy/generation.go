@@ -7,6 +7,7 @@ import (
 
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
 
 // PingMode says what answers PING.
@@ -70,6 +71,13 @@ type Settings struct {
 
 	Ping      PingMode
 	PingGrace time.Duration
+
+	// BusyWait is how long a request waits for a node that runs a script.
+	BusyWait time.Duration
+	// Protection is the default for scripts that have none of their own.
+	Protection
+	// Watchdog is for the connections that kill.
+	Watchdog watchdog.Settings
 
 	// SlowAfter is when a script call counts as slow.
 	SlowAfter time.Duration

@@ -57,7 +57,12 @@ type pending struct {
 	// stale reads ran before a write that was ahead of them; see followed.
 	stale bool
 
+	// refusedAt is when it was first sent, for a request that a busy node has
+	// refused.
+	refusedAt int64
+
 	call     scriptCall
+	watched  watched
 	group    *upstream.Group // kindSelect, kindAuth: the session's when it works
 	greeting *greeting       // kindAuth: what HELLO asked for besides
 	left     int             // kindSubscribe: confirmations to come
@@ -74,6 +79,9 @@ func (p *pending) Reply(_ *upstream.Call, piece []byte, done bool) {
 	}
 	switch p.kind {
 	case kindPlain:
+		if len(piece) > 0 && piece[0] == '-' && p.refusedBusy(piece, done) {
+			return
+		}
 		p.pass(piece)
 		if done {
 			p.finish()
@@ -111,6 +119,9 @@ func (p *pending) pass(piece []byte) {
 
 // finish ends the reply, and hands on those behind it that are complete.
 func (p *pending) finish() {
+	if p.watched.on {
+		p.unwatch()
+	}
 	s := p.s
 	if s == nil {
 		p.w.putPending(p)
@@ -185,11 +196,15 @@ func (p *pending) answer(text string) {
 // Lost says that the link ended before the reply was complete.
 func (p *pending) Lost(_ *upstream.Call, sent bool, err error) {
 	s := p.s
+	p.watched.lost, p.watched.sent = true, sent
 	if p.kind == kindSwallow || s == nil {
 		p.forgetLost()
 		return
 	}
 	if s.head == p && s.midReply {
+		if p.watched.on {
+			p.unwatch()
+		}
 		// Part of the reply is with the client: only closing says so.
 		s.Close(err)
 		return
@@ -223,6 +238,9 @@ func (p *pending) forgetLost() {
 	if s := p.s; s != nil {
 		p.finish()
 		return
+	}
+	if p.watched.on {
+		p.unwatch()
 	}
 	p.w.putPending(p)
 }

@@ -29,12 +29,18 @@ const (
 // answered, so that a session's requests take effect in their order.
 func (s *session) linkFor(replica, read bool) (*upstream.Link, routing) {
 	if s.ded != nil {
+		if st := s.awaitOwn(); st != routed {
+			return nil, st
+		}
 		return s.ready(s.ded)
 	}
 	view := s.w.srv.topo.View()
 	if s.remote > 0 {
 		cur := s.cur
 		if cur.Alive() && (cur.Node == view.Primary || replica && s.fit(cur.Node)) && cur == s.group.Existing(cur.Node) {
+			if st := s.awaitFree(cur.Node); st != routed {
+				return nil, st
+			}
 			return s.ready(cur)
 		}
 		s.hold(holdDrain)
@@ -54,6 +60,9 @@ func (s *session) linkFor(replica, read bool) (*upstream.Link, routing) {
 		s.w.shard.Error(metrics.ErrUnavailable)
 		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
 		return nil, answered
+	}
+	if st := s.awaitFree(view.Primary); st != routed {
+		return nil, st
 	}
 	link, err := s.group.Shared(view.Primary)
 	if err != nil {
@@ -109,7 +118,7 @@ func (p *pending) replicaInstead(view *topology.View) *upstream.Link {
 // fit tells whether a node may answer this session's reads as a replica.
 func (s *session) fit(n *topology.Node) bool {
 	set := &s.w.gen.Settings
-	if !n.Ready() || n.Role() != topology.RoleReplica || n.Busy() {
+	if !n.Ready() || n.Role() != topology.RoleReplica || n.Busy() || s.w.protect.running[n.Index].Oldest() != nil {
 		return false
 	}
 	if !n.LinkUp() {
@@ -148,6 +157,9 @@ func (s *session) occupy(link *upstream.Link, p *pending) {
 	s.remote++
 	if p.kind == kindScript {
 		p.w.flights.begin(&p.call)
+		if !p.call.inTx {
+			p.w.watch(p)
+		}
 	}
 	if !p.read {
 		s.writes++

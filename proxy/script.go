@@ -86,21 +86,34 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 			return true
 		}
 	}
+	if s.barred(script) {
+		return true
+	}
 	ro := cmd.Op == command.OpEvalRO || cmd.Op == command.OpEvalShaRO
 	read := ro || script != nil && script.Class() == ClassRead
 	link, st := s.linkFor(read && w.gen.Settings.ReplicaScriptReads, read)
 	if st != routed {
 		if st == answered {
-			w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeUnavailable, -1, false)
+			s.notRouted(script)
 		}
 		return st == answered
 	}
+	var by admission
+	if script != nil && script.guarded.Load() || s.flags&inGate != 0 {
+		if by, st = s.enter(script); st != routed {
+			return st == answered
+		}
+	}
 	p := w.newPending(s, kindScript)
 	p.read = read
+	p.watched.gate, p.watched.trial = by.gate, by.trial
 	c := &p.call
 	c.script, c.keys, c.node, c.epoch = script, keys, link.Node, link.Node.Epoch()
 	c.unproven, c.gaveBody = unproven, gaveBody
 	c.inTx = s.state&inMulti != 0
+	if c.inTx {
+		s.queueScript(script)
+	}
 	c.replica = link.Node.Role() == topology.RoleReplica
 	c.route = metrics.RoutePrimary
 	if c.replica {
@@ -350,7 +363,7 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 	if !done {
 		return
 	}
-	if !c.inTx && p.s != nil && p.mend() {
+	if !c.inTx && p.s != nil && (p.mend() || p.refusedCall()) {
 		return
 	}
 	p.prove()
@@ -442,6 +455,7 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	c := &p.call
 	s := p.s
 	c.begun, c.failed = false, false
+	p.rewatch()
 	if c.script == nil || c.function {
 		request = bytes.Clone(request)
 		p.link, s.cur = link, link
@@ -511,6 +525,7 @@ func (p *pending) account(o metrics.Outcome) {
 	if p.link != nil && p.link.LastReply() > from {
 		from = p.link.LastReply()
 	}
+	p.watched.outcome = o
 	took := time.Duration(max(0, now-from))
 	if c.inTx {
 		took = -1
@@ -576,18 +591,31 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 		s.reply(refusal)
 		return true
 	}
+	if s.barred(script) {
+		return true
+	}
 	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
 	if st != routed {
 		if st == answered {
-			s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeUnavailable, -1, false)
+			s.notRouted(script)
 		}
 		return st == answered
 	}
+	var by admission
+	if script != nil && script.guarded.Load() || s.flags&inGate != 0 {
+		if by, st = s.enter(script); st != routed {
+			return st == answered
+		}
+	}
 	p := s.w.newPending(s, kindScript)
 	p.read = read
+	p.watched.gate, p.watched.trial = by.gate, by.trial
 	c := &p.call
 	c.script, c.function, c.node = script, true, link.Node
 	c.inTx = s.state&inMulti != 0
+	if c.inTx {
+		s.queueScript(script)
+	}
 	c.replica = link.Node.Role() == topology.RoleReplica
 	if c.replica {
 		c.route = metrics.RouteReplica

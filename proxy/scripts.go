@@ -43,6 +43,7 @@ type Script struct {
 	proven atomic.Bool
 	used   atomic.Int64
 	usage
+	protection
 }
 
 // maxNodes bounds the nodes of one proxy: 100 of them in several upstream
@@ -161,6 +162,8 @@ type knownScripts struct {
 	// analyse classifies a new body; it is called without the lock, and may
 	// take its time on another goroutine.
 	analyse func(*Script)
+	// maxConcurrent and maxQueue bound the calls of each.
+	maxConcurrent, maxQueue int
 }
 
 func newKnownScripts(maxCount int, maxBytes int64, nodes, loops int, analyse func(*Script)) *knownScripts {
@@ -185,6 +188,7 @@ func (k *knownScripts) add(body []byte, now int64) *Script {
 		return old
 	}
 	k.bySHA[s.SHA] = s
+	k.bound(s)
 	k.bytes += int64(len(body))
 	if len(k.bySHA) > k.maxCount || k.bytes > k.maxBytes {
 		k.evict(s)

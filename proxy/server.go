@@ -24,6 +24,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,6 +50,11 @@ type Options struct {
 	// Analyse classifies a body that a client sent; it may take its time.
 	Analyse func(*Script)
 	Logger  *slog.Logger
+	// ConnectTimeout bounds the making of the connections that kill.
+	ConnectTimeout time.Duration
+	// OnBreaker hears, on a goroutine of its own, that a script's breaker has
+	// opened; it may be nil.
+	OnBreaker func(*Script)
 }
 
 // Server serves clients. Serve may be called for several listeners; the
@@ -65,6 +71,10 @@ type Server struct {
 	gen      atomic.Pointer[Generation]
 	log      *slog.Logger
 	nodes    []metrics.NodeID
+
+	dog       *watchdog.Dog
+	breakers  breakerList
+	onBreaker func(*Script)
 
 	nextID   atomic.Uint64
 	sessions atomic.Int64
@@ -90,6 +100,12 @@ func New(o Options) (*Server, error) {
 		s.nodes = append(s.nodes, o.Metrics.Node(n.Addr))
 	}
 	s.gen.Store(o.First)
+	s.onBreaker = o.OnBreaker
+	s.dog = watchdog.New(watchdog.Options{
+		Nodes: nodes, Dial: o.Topology.Dial, ConnectTimeout: o.ConnectTimeout, Now: loop.Now,
+		Metrics: o.Metrics, Logger: o.Logger, Free: s.nodeFree, Opened: s.breakerOpened,
+	})
+	o.Metrics.OnCollectRunning(s.dog.Collect)
 	up := o.Upstream
 	up.OnLink = func(n *topology.Node, dedicated bool, delta int) {
 		kind := metrics.LinkShared
@@ -107,6 +123,8 @@ func New(o Options) (*Server, error) {
 		s.workers = append(s.workers, newWorker(s, l, up))
 	}
 	g.Start()
+	s.dog.Start()
+	s.protect(&o.First.Settings)
 	for _, w := range s.workers {
 		w.loop.Do(w.sweep)
 	}
@@ -120,7 +138,10 @@ func (s *Server) Generation() *Generation { return s.gen.Load() }
 
 // Apply makes a configuration the current one. Requests in flight end under
 // the one they began with.
-func (s *Server) Apply(g *Generation) { s.gen.Store(g) }
+func (s *Server) Apply(g *Generation) {
+	s.gen.Store(g)
+	s.protect(&g.Settings)
+}
 
 // Sessions is the number of clients.
 func (s *Server) Sessions() int { return int(s.sessions.Load()) }
@@ -309,6 +330,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	s.group.Stop()
+	s.dog.Close()
 	for _, w := range s.workers {
 		w.shard.Close()
 	}

@@ -49,9 +49,17 @@ const (
 	soft
 	// uploading sessions have begun to pass a large request on.
 	uploading
+	// holdBusy waits until the node has ended a script, holdTurn until fewer
+	// calls of the script run.
+	holdBusy
+	holdTurn
+	// busyOver sessions have waited for a node for long enough.
+	busyOver
+	// inGate sessions stand in the queue of a script.
+	inGate
 )
 
-const held = holdDrain | holdLink | holdOutput
+const held = holdDrain | holdLink | holdOutput | holdBusy | holdTurn
 
 const (
 	// outputHigh is the unsent output, in bytes, at which a session's
@@ -371,6 +379,9 @@ func (s *session) endAfterReplies(why error) {
 // as they arrive.
 func (s *session) Closed(err error) {
 	w := s.w
+	if s.flags&inGate != 0 {
+		s.leaveGate()
+	}
 	if s.req != nil {
 		w.putRequest(s.req)
 		s.req = nil

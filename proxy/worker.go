@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
@@ -20,6 +21,8 @@ type worker struct {
 	gen     *Generation
 	seen    *seenScripts
 	flights flights
+	protect protect
+	waiting atomic.Int64       // sessions held for a node, for other goroutines
 	foreign map[[40]byte]int64 // see Server.Foreign
 
 	sessions map[uint64]*session
@@ -35,6 +38,7 @@ func newWorker(s *Server, l *loop.Loop, o upstream.Options) *worker {
 		srv: s, loop: l, shard: s.metrics.NewShard(), seen: newSeenScripts(),
 		sessions: make(map[uint64]*session), request: new(resp.Request), gen: s.gen.Load(),
 	}
+	w.initProtect(s.dog, s.topo.View().All)
 	w.pool = upstream.NewPool(l, o)
 	w.anon = w.pool.Group(upstream.Key{Identity: s.identity, Proto: 2})
 	w.anon.Sessions = 1 // the way of every new session: kept for good
@@ -60,6 +64,9 @@ func (w *worker) sweep() {
 		if s.flags&soft != 0 && s.out != nil {
 			s.tooMuch(len(s.out.B) - int(s.outOff))
 		}
+	}
+	if w.loop.Index == 0 {
+		w.srv.sweepBreakers(w.loop.Now())
 	}
 	w.loop.After(sweepEvery, w.sweep)
 }

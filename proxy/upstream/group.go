@@ -175,6 +175,16 @@ func (g *Group) Existing(n *topology.Node) *Link {
 	return nil
 }
 
+// EachShared calls f with the time of the last reply on every shared link to
+// a node.
+func (p *Pool) EachShared(n *topology.Node, f func(lastReply int64)) {
+	for _, g := range p.groups {
+		if l := g.Existing(n); l != nil {
+			f(l.lastReply)
+		}
+	}
+}
+
 // Dedicate lends a link to one session.
 func (g *Group) Dedicate(n *topology.Node) (*Link, error) {
 	if n.Index < len(g.idle) {

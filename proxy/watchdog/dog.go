@@ -158,5 +158,9 @@ func (d *Dog) Collect(emit func(node, script string, seconds float64)) {
 }
 
 func (d *Dog) log(n *topology.Node, r *Run) *slog.Logger {
-	return d.opts.Logger.With("node", n.Addr, "script", r.Label)
+	log := d.opts.Logger.With("node", n.Addr, "call", r.Label)
+	if r.Version != "" {
+		log = log.With("version", r.Version)
+	}
+	return log
 }

@@ -286,7 +286,7 @@ func (k *killer) followKill(ctx context.Context, o *overdue, age time.Duration) 
 	select {
 	case <-ctx.Done():
 	case <-r.done:
-		if r.end == EndKilled {
+		if r.end == EndKilled || r.Opaque {
 			log.Warn("killed a script past its deadline", "ran", age, "deadline", r.Deadline)
 			k.count(r, metrics.KillKilled)
 			break

@@ -40,12 +40,14 @@ const (
 type Call struct {
 	Node *topology.Node
 	Kind Kind
-	// Label names it for people: script 'transfer' version v2, script <sha>,
-	// function 'f'. Name is its label for metrics: a registered name, or empty.
-	Label, Name string
-	Metric      metrics.ScriptID
+	// Label names it for people: script 'transfer', script <sha>, function 'f'.
+	// Name is the registered name, or empty, and Version what runs of it.
+	Label, Name, Version string
+	Metric               metrics.ScriptID
 	// Deadline is how long it may run; 0 for as long as it likes.
 	Deadline time.Duration
+	// Opaque calls have a reply that does not tell whether they were killed.
+	Opaque bool
 	// Breaker counts the call when it has to be ended; it may be nil.
 	Breaker *Breaker
 }

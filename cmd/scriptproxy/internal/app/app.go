@@ -113,6 +113,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 		Upstream: upstreamOptions(cfg, dial), Service: service, Identity: identity, First: first,
 		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
 		Analyse: a.classify, Logger: logger,
+		ConnectTimeout: cfg.Upstream.ConnectTimeout, OnBreaker: a.breakerOpened,
 	})
 	if err != nil {
 		return nil, err
@@ -282,5 +283,5 @@ func (a *App) nodeChanged(_ *topology.View, n *topology.Node) {
 		a.metrics.ReplicaLag(id, n.LagBytes(), n.Lag().Seconds())
 	}
 	a.metrics.UpstreamUp(id, role, n.Up())
-	a.metrics.UpstreamBusy(id, n.Busy())
+	a.metrics.UpstreamBusy(id, a.server.NodeBusy(n))
 }

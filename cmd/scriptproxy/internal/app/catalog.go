@@ -21,6 +21,7 @@ type catalog struct {
 	metrics *metrics.Metrics
 	known   map[versionKey]*proxy.Script
 	cfg     map[string]config.Script
+	protect protections
 }
 
 type versionKey struct{ name, id, sha string }
@@ -32,6 +33,7 @@ func newCatalog(nodes int, m *metrics.Metrics, c config.Scripts) *catalog {
 }
 
 func (k *catalog) settings(c config.Scripts) {
+	k.protect.set(c)
 	k.cfg = make(map[string]config.Script, len(c.List))
 	for _, s := range c.List {
 		k.cfg[s.Name] = s
@@ -97,6 +99,7 @@ func (k *catalog) of(name string, v *registry.Version) *proxy.Script {
 		k.known[key] = s
 	}
 	s.SetSlowAfter(k.cfg[name].SlowAfter)
+	k.protect.apply(name, s)
 	return s
 }
 

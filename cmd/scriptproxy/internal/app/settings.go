@@ -38,6 +38,7 @@ func settings(c *config.Config) proxy.Settings {
 		KeepAlive:          c.Limits.TCPKeepalive,
 		Request:            resp.DefaultLimits,
 	}
+	protect(&s, c)
 	switch c.Routing.Consistency {
 	case config.ConsistencyEventual:
 		s.Consistency = proxy.ConsistencyEventual

@@ -1,0 +1,335 @@
+//go:build linux
+
+package proxy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
+)
+
+// How a running script is found.
+//
+// Every script call in flight is on its loop's list, in the order of sending.
+// A few times in a tenth of a second, and only while there are any, the loop
+// looks at those that have been under way for a while. Of these, one at the
+// head of a link may be what the node works on: since it was sent, since the
+// reply before it came, and since the node last showed that it was doing
+// something else. What has lasted for long by that measure is made known to
+// everybody as a run; see package watchdog.
+
+const (
+	// tickEvery is how often a loop looks at its script calls. The time by
+	// which a script may pass its deadline is about this.
+	tickEvery = 10 * time.Millisecond
+	// holdAfter is how long a script must have run for the node to count as
+	// busy with it: from then on other requests wait here, where they can be
+	// taken back, and no longer on the link, where they can't. Shorter ones
+	// are waited out there: it is cheaper.
+	holdAfter = 50 * time.Millisecond
+)
+
+// watched is what a pending knows of itself as a script call in flight.
+type watched struct {
+	prev, next *pending
+	run        *watchdog.Run
+	gate       *watchdog.Gate    // entered
+	trial      *watchdog.Breaker // that lets this call through to see
+	exec       *queuedScripts    // of EXEC
+	outcome    metrics.Outcome
+	on         bool
+	lost, sent bool
+	alone      bool // no other script was in flight to the node when it was overdue
+}
+
+// protect is what a worker knows of the script calls in flight and of the
+// sessions that wait for a node.
+type protect struct {
+	first, last *pending // script calls, in the order of sending
+	ticking     bool
+	running     []*watchdog.Running // by node index
+	nodes       []nodeSeen          // by node index
+	held        []heldSession
+	// expiredAt is the iteration in which the waits of sessions flagged
+	// busyOver came to their end.
+	expiredAt int64
+	gates     map[*session]*watchdog.Gate
+}
+
+// nodeSeen is what a loop has noticed of a node.
+type nodeSeen struct {
+	// busyFrom and busyTo enclose the BUSY replies of late. They come while
+	// something else runs, and so say nothing about its end.
+	busyFrom, busyTo int64
+	// at is the latest sign that the node had ended something, as of tick.
+	at, tick int64
+}
+
+func (w *worker) initProtect(d *watchdog.Dog, nodes []*topology.Node) {
+	w.protect.nodes = make([]nodeSeen, len(nodes))
+	w.protect.gates = make(map[*session]*watchdog.Gate)
+	for _, n := range nodes {
+		w.protect.running = append(w.protect.running, d.Running(n))
+	}
+}
+
+// watch puts a script call on the list as it is sent, or sent again.
+func (w *worker) watch(p *pending) {
+	t := &p.watched
+	l := &w.protect
+	if t.on {
+		w.unlist(p)
+	}
+	t.on = true
+	t.prev = l.last
+	if l.last == nil {
+		l.first = p
+	} else {
+		l.last.watched.next = p
+	}
+	l.last = p
+	if !l.ticking {
+		l.ticking = true
+		w.loop.After(tickEvery, w.tick)
+	}
+}
+
+func (w *worker) unlist(p *pending) {
+	t, l := &p.watched, &w.protect
+	if t.prev == nil {
+		l.first = t.next
+	} else {
+		t.prev.watched.next = t.next
+	}
+	if t.next == nil {
+		l.last = t.prev
+	} else {
+		t.next.watched.prev = t.prev
+	}
+	t.prev, t.next, t.on = nil, nil, false
+}
+
+// tick looks at the script calls that have been under way for a while, and at
+// the sessions that wait for a node.
+func (w *worker) tick() {
+	l := &w.protect
+	now := w.loop.Now()
+	settings := &w.srv.gen.Load().Settings
+	for p := l.first; p != nil && now-p.Sent >= int64(tickEvery); p = p.watched.next {
+		if p.link != nil && p.link.Ready() && p.link.Head() == &p.Call {
+			w.look(p, settings, now)
+		}
+	}
+	w.sweepHeld(now)
+	if l.ticking = l.first != nil || len(l.held) > 0; l.ticking {
+		w.loop.After(tickEvery, w.tick)
+	}
+}
+
+// look measures a script call at the head of its link.
+func (w *worker) look(p *pending, settings *Settings, now int64) {
+	t, node := &p.watched, p.link.Node
+	began := max(p.Sent, p.link.LastReply(), w.progress(node, now))
+	age := time.Duration(now - began)
+	deadline := p.deadline(settings)
+	overdue := deadline > 0 && age >= deadline
+	if t.run == nil {
+		if age < holdAfter && !overdue {
+			return
+		}
+		t.run = watchdog.NewRun(p.callOf(settings, deadline), began)
+	}
+	t.run.Began(began)
+	running := w.protect.running[node.Index]
+	if age >= holdAfter {
+		running.Enter(t.run)
+	} else {
+		running.Leave(t.run)
+	}
+	if overdue {
+		if !t.alone {
+			t.alone = w.alone(p)
+		}
+		w.srv.dog.Report(t.run)
+	}
+}
+
+// alone tells whether p is the only script call of this loop to its node.
+func (w *worker) alone(p *pending) bool {
+	for q := w.protect.first; q != nil; q = q.watched.next {
+		if q != p && q.link != nil && q.link.Node == p.link.Node {
+			return false
+		}
+	}
+	return true
+}
+
+// progress is when the node last showed that it had come to the end of
+// something: by a reply on one of this loop's shared links that is not BUSY,
+// or by the end of a run on any loop.
+func (w *worker) progress(n *topology.Node, now int64) int64 {
+	seen := &w.protect.nodes[n.Index]
+	if seen.tick == now {
+		return seen.at
+	}
+	seen.tick = now
+	seen.at = max(seen.at, w.protect.running[n.Index].Heard())
+	w.pool.EachShared(n, func(at int64) {
+		if at > seen.at && (at < seen.busyFrom || at > seen.busyTo) {
+			seen.at = at
+		}
+	})
+	return seen.at
+}
+
+// sawBusy notes a BUSY reply.
+func (w *worker) sawBusy(n *topology.Node) {
+	seen, now := &w.protect.nodes[n.Index], w.loop.Now()
+	if seen.busyFrom == 0 || now-seen.busyTo > int64(time.Second) {
+		seen.busyFrom = now
+	}
+	seen.busyTo = now
+}
+
+// deadline is how long a call may run; 0 for as long as it likes.
+func (p *pending) deadline(settings *Settings) time.Duration {
+	if e := p.watched.exec; e != nil {
+		return e.deadline(settings)
+	}
+	return p.call.script.deadlineOr(settings.Deadline)
+}
+
+// callOf describes a call for the watchdog.
+func (p *pending) callOf(settings *Settings, deadline time.Duration) watchdog.Call {
+	c := watchdog.Call{Node: p.link.Node, Deadline: deadline, Label: p.label(), Metric: metricOf(p.call.script)}
+	if p.call.function {
+		c.Kind = watchdog.KindFunction
+	}
+	script := p.call.script
+	if e := p.watched.exec; e != nil {
+		c.Opaque = true
+		script = e.only()
+	}
+	if script != nil {
+		c.Name, c.Version = script.Name, script.Version
+		c.Breaker = script.breakerOr(settings.Breaker)
+	}
+	return c
+}
+
+// label names a call for people.
+func (p *pending) label() string {
+	if e := p.watched.exec; e != nil {
+		return e.label()
+	}
+	if sc := p.call.script; sc != nil && !p.call.function {
+		return sc.label()
+	}
+	var r resp.Request
+	if n, err := r.Parse(p.link.Request(&p.Call), &resp.DefaultLimits); err == nil && n > 0 && r.Len() > 1 {
+		name := oneLine(string(r.Arg(1)))
+		if p.call.function {
+			return fmt.Sprintf("function '%s'", name)
+		}
+		return "script " + name
+	}
+	return "script"
+}
+
+// unwatch is for a call that has ended, however it did.
+func (p *pending) unwatch() {
+	w, t := p.w, &p.watched
+	w.unlist(p)
+	now := w.loop.Now()
+	how := watchdog.EndReplied
+	switch {
+	case t.lost:
+		how = watchdog.EndLost
+	case t.outcome == metrics.OutcomeBusy:
+		how = watchdog.EndBusy
+	case t.outcome == metrics.OutcomeKilled:
+		how = watchdog.EndKilled
+		w.srv.dog.Killed(p.link.Node, metricOf(p.call.script), p.label, t.run)
+	}
+	struck := w.endRun(p, how, now)
+	if t.gate != nil {
+		t.gate.Exit()
+	}
+	if t.trial != nil {
+		t.trial.Tried(now, how == watchdog.EndReplied && !struck)
+	}
+	*t = watched{}
+}
+
+// rewatch is for a call that is about to be sent anew.
+func (p *pending) rewatch() {
+	t := &p.watched
+	if !t.on {
+		return
+	}
+	how := watchdog.EndReplied
+	if t.lost {
+		how = watchdog.EndLost
+	}
+	p.w.endRun(p, how, p.w.loop.Now())
+	t.lost, t.sent, t.alone, t.outcome = false, false, false, 0
+	p.w.watch(p)
+}
+
+// endRun ends the run of a call, if it has one, and tells whether its breaker
+// has counted it.
+func (w *worker) endRun(p *pending, how watchdog.End, now int64) (struck bool) {
+	t, r := &p.watched, p.watched.run
+	settings := &w.srv.gen.Load().Settings
+	if how == watchdog.EndLost {
+		if d := p.deadline(settings); d > 0 && t.sent {
+			// The server does not stop for a client that is gone.
+			began := p.Sent
+			if r != nil {
+				began = r.Since()
+			}
+			w.srv.dog.Orphan(watchdog.NewRun(p.callOf(settings, d), began))
+		}
+	}
+	if r == nil {
+		if how == watchdog.EndKilled && p.link != nil {
+			r = watchdog.NewRun(p.callOf(settings, 0), now)
+			w.srv.dog.Strike(r)
+			return true
+		}
+		return false
+	}
+	if how == watchdog.EndReplied || how == watchdog.EndKilled {
+		w.protect.nodes[r.Node.Index].busyFrom = 0
+		if how == watchdog.EndKilled || t.alone && r.Deadline > 0 && r.Age(now) >= r.Deadline {
+			w.srv.dog.Strike(r)
+		}
+	}
+	w.protect.running[r.Node.Index].End(r, how, now)
+	t.run = nil
+	return r.Struck()
+}
+
+// nodeFree has every loop look at once after the sessions that wait for a
+// node. Any goroutine may call it.
+func (s *Server) nodeFree(*topology.Node) {
+	for _, w := range s.workers {
+		if w.waiting.Load() > 0 {
+			w.loop.Do(func() { w.sweepHeld(w.loop.Now()) })
+		}
+	}
+}
+
+// Running calls emit with the script that each node has been running for
+// long, and for how many seconds; it is for the collectors.
+func (s *Server) Running(emit func(node, script string, seconds float64)) { s.dog.Collect(emit) }
+
+// NodeBusy reports that a node runs a script of this proxy's for long.
+func (s *Server) NodeBusy(n *topology.Node) bool {
+	return n.BusyFor(loop.Now()) > 0 || s.dog.Running(n).Oldest() != nil
+}

@@ -1,0 +1,427 @@
+//go:build linux
+
+package proxy
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
+)
+
+// Protection bounds the calls of one script.
+type Protection struct {
+	// Deadline is how long a call may run; 0 for as long as it likes.
+	Deadline time.Duration
+	// MaxConcurrent calls may be on the nodes at a time, 0 for any number;
+	// MaxQueue more may wait here.
+	MaxConcurrent, MaxQueue int
+	Breaker                 watchdog.BreakerSettings
+}
+
+// protection is what a Script keeps of it. The zero value takes the defaults
+// of the Settings.
+type protection struct {
+	deadline atomic.Int64 // 0: the default; negative: none
+	// guarded tells that gate or breaker have to be asked.
+	guarded  atomic.Bool
+	gate     atomic.Pointer[watchdog.Gate]
+	breaker  atomic.Pointer[watchdog.Breaker]
+	breakers atomic.Pointer[watchdog.BreakerSettings] // nil: the default
+}
+
+// SetProtection says what bounds the calls. gate is shared by the versions of
+// one name; nil for none.
+func (s *Script) SetProtection(p Protection, gate *watchdog.Gate) {
+	deadline := int64(p.Deadline)
+	if deadline == 0 {
+		deadline = -1
+	}
+	s.deadline.Store(deadline)
+	s.breakers.Store(&p.Breaker)
+	if b := s.breaker.Load(); b != nil {
+		b.Set(p.Breaker)
+	}
+	s.setGate(gate)
+}
+
+func (s *Script) setGate(gate *watchdog.Gate) {
+	s.gate.Store(gate)
+	if gate != nil {
+		s.guarded.Store(true)
+	}
+}
+
+// deadlineOr is the script's deadline; a nil script has the default.
+func (s *Script) deadlineOr(otherwise time.Duration) time.Duration {
+	if s == nil {
+		return otherwise
+	}
+	switch d := s.deadline.Load(); {
+	case d > 0:
+		return time.Duration(d)
+	case d < 0:
+		return 0
+	}
+	return otherwise
+}
+
+// breakerOr is the script's breaker, made when it is first needed: most
+// scripts never need one.
+func (s *Script) breakerOr(otherwise watchdog.BreakerSettings) *watchdog.Breaker {
+	if b := s.breaker.Load(); b != nil {
+		return b
+	}
+	set := s.breakers.Load()
+	if set == nil {
+		set = &otherwise
+	}
+	if set.Kills == 0 {
+		return nil
+	}
+	s.breaker.CompareAndSwap(nil, watchdog.NewBreaker(s, *set))
+	s.guarded.Store(true)
+	return s.breaker.Load()
+}
+
+// label names the script for people.
+func (s *Script) label() string {
+	if s.Name == "" {
+		return "script " + s.SHA
+	}
+	return "script '" + s.Name + "'"
+}
+
+// versioned is label with the version.
+func (s *Script) versioned() string {
+	if s.Version == "" {
+		return s.label()
+	}
+	return s.label() + " version " + s.Version
+}
+
+// barred refuses the call of a script whose breaker is open.
+func (s *session) barred(script *Script) bool {
+	if script == nil || !script.guarded.Load() {
+		return false
+	}
+	b := script.breaker.Load()
+	if b == nil || b.Closed() {
+		return false
+	}
+	a := b.Admit(loop.Now(), true)
+	if a.Refused {
+		s.refuseCall(script, breakerText(script, a))
+	}
+	return a.Refused
+}
+
+// notRouted counts a script call for which there was no node, or none in time.
+func (s *session) notRouted(script *Script) {
+	if s.flags&inGate != 0 {
+		s.leaveGate()
+	}
+	o := metrics.OutcomeUnavailable
+	if s.busyRefused() {
+		o = metrics.OutcomeBusy
+	}
+	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, o, -1, false)
+}
+
+func breakerText(script *Script, a watchdog.Admission) string {
+	if a.Left <= 0 {
+		return fmt.Sprintf("-LIMIT %s: breaker half open, and the one call that it lets through has not ended; nothing ran\r\n", script.versioned())
+	}
+	return fmt.Sprintf("-LIMIT %s: breaker open for %s more, after %d calls that had to be ended within %s; nothing ran\r\n",
+		script.versioned(), max(time.Second, a.Left.Round(time.Second)), a.Kills, a.Window)
+}
+
+// admission is what a call was let in by, to be given back when it has ended.
+type admission struct {
+	gate  *watchdog.Gate
+	trial *watchdog.Breaker
+}
+
+// giveBack is for a call that was let in and does not run after all.
+func (a admission) giveBack() {
+	if a.gate != nil {
+		a.gate.Exit()
+	}
+	if a.trial != nil {
+		a.trial.Tried(loop.Now(), false)
+	}
+}
+
+// enter lets a call in whose link is at hand, has it wait, or refuses it.
+func (s *session) enter(script *Script) (a admission, st routing) {
+	w := s.w
+	var gate *watchdog.Gate
+	if script != nil && s.state&inMulti == 0 {
+		gate = script.gate.Load()
+	}
+	if s.flags&inGate != 0 && w.protect.gates[s] != gate {
+		s.leaveGate()
+	}
+	if gate != nil {
+		switch gate.Enter(s) {
+		case watchdog.Queued:
+			s.flags |= inGate
+			w.protect.gates[s] = gate
+			s.hold(holdTurn)
+			return a, waiting
+		case watchdog.Full:
+			_, _, most, queue := gate.Load()
+			s.refuseCall(script, fmt.Sprintf("-LIMIT %s: %d calls are running and %d more wait, which is all that max_concurrent and max_queue allow; nothing ran\r\n", script.label(), most, queue))
+			return a, answered
+		}
+		if s.flags&inGate != 0 {
+			s.flags &^= inGate
+			delete(w.protect.gates, s)
+		}
+		a.gate = gate
+	}
+	if script == nil {
+		return a, routed
+	}
+	if b := script.breaker.Load(); b != nil && !b.Closed() {
+		answer := b.Admit(loop.Now(), false)
+		if answer.Refused {
+			if gate != nil {
+				gate.Exit()
+			}
+			s.refuseCall(script, breakerText(script, answer))
+			return admission{}, answered
+		}
+		if answer.Trial {
+			a.trial = b
+		}
+	}
+	return a, routed
+}
+
+// refuseCall answers a script call that a limit keeps from running. Inside
+// MULTI the transaction must not run without it.
+func (s *session) refuseCall(script *Script, text string) {
+	if s.flags&inGate != 0 {
+		s.leaveGate()
+	}
+	s.w.shard.Error(metrics.ErrLimit)
+	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeLimited, -1, false)
+	if s.state&inMulti != 0 && s.ded != nil {
+		s.spoil(text)
+		return
+	}
+	s.replyDynamic(text)
+}
+
+// spoil answers a call inside MULTI with text, and sends the server one in
+// its place that it refuses too, so that EXEC aborts.
+func (s *session) spoil(text string) {
+	p := s.w.newPending(s, kindAsync)
+	p.read = true
+	f := &standIn{p: p, text: text}
+	f.call.Owner = f
+	s.enqueue(p)
+	s.ded.Send([]byte("*1\r\n$7\r\nEVALSHA\r\n"), &f.call)
+}
+
+// standIn is refused by the server in the place of a call that the proxy
+// refused.
+type standIn struct {
+	call upstream.Call
+	p    *pending
+	text string
+}
+
+func (f *standIn) Reply(_ *upstream.Call, _ []byte, done bool) {
+	if done {
+		f.p.answer(f.text)
+	}
+}
+
+func (f *standIn) Lost(*upstream.Call, bool, error) { f.p.answer(f.text) }
+
+// leaveGate takes the session off the queue of a script.
+func (s *session) leaveGate() {
+	s.flags &^= inGate
+	gate := s.w.protect.gates[s]
+	delete(s.w.protect.gates, s)
+	gate.Leave(s)
+}
+
+// Wake is called by a gate when the session's turn may have come, on any
+// goroutine.
+func (s *session) Wake() { s.w.loop.Do(func() { s.unhold(holdTurn) }) }
+
+// queuedScripts are the script calls that EXEC runs.
+type queuedScripts struct {
+	calls   int
+	scripts []*Script // the first few, each once
+	any     bool      // one is not known here, or there are more
+	allowed time.Duration
+	endless bool // one has no deadline
+}
+
+// queueScript notes a script call inside MULTI.
+func (s *session) queueScript(script *Script) {
+	e := s.needExtra()
+	if e.multi == nil {
+		e.multi = &queuedScripts{}
+	}
+	q := e.multi
+	q.calls++
+	d := script.deadlineOr(s.w.gen.Settings.Deadline)
+	q.allowed += d
+	q.endless = q.endless || d == 0
+	if script == nil || len(q.scripts) == 8 {
+		q.any = true
+		return
+	}
+	for _, known := range q.scripts {
+		if known == script {
+			return
+		}
+	}
+	q.scripts = append(q.scripts, script)
+}
+
+// execScripts has EXEC watched like the scripts that it runs.
+func (s *session) execScripts(p *pending) {
+	if s.ext == nil || s.ext.multi == nil {
+		return
+	}
+	p.watched.exec = s.ext.multi
+	s.ext.multi = nil
+	s.w.watch(p)
+}
+
+// deadline is that of all calls together.
+func (q *queuedScripts) deadline(*Settings) time.Duration {
+	if q.endless {
+		return 0
+	}
+	return q.allowed
+}
+
+// only is the script that all calls are of, or nil.
+func (q *queuedScripts) only() *Script {
+	if q.any || len(q.scripts) != 1 {
+		return nil
+	}
+	return q.scripts[0]
+}
+
+func (q *queuedScripts) label() string {
+	if sc := q.only(); sc != nil {
+		return sc.label()
+	}
+	return fmt.Sprintf("a transaction with %d script calls", q.calls)
+}
+
+// breakerList is the breakers that are not closed, or were lately.
+type breakerList struct {
+	mu   sync.Mutex
+	list map[*Script]*watchdog.Breaker
+}
+
+func (b *breakerList) add(br *watchdog.Breaker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.list == nil {
+		b.list = make(map[*Script]*watchdog.Breaker)
+	}
+	b.list[br.Owner.(*Script)] = br
+}
+
+// BreakerInfo is the state of one script version's breaker.
+type BreakerInfo struct {
+	// Name and Version are empty for a script that is not registered.
+	Name, Version, SHA string
+	State              metrics.BreakerState
+	// Since is when the state began.
+	Since time.Time
+	// Kills were counted within the window, Total since the program started.
+	Kills int
+	Total uint64
+	// Left is how long it stays open.
+	Left time.Duration
+}
+
+// Breakers are the breakers that have opened and not been forgotten since:
+// one that closed again is listed for an hour.
+func (s *Server) Breakers() []BreakerInfo {
+	now := loop.Now()
+	s.breakers.mu.Lock()
+	defer s.breakers.mu.Unlock()
+	var out []BreakerInfo
+	for script, b := range s.breakers.list {
+		st := b.Status(now)
+		out = append(out, BreakerInfo{
+			Name: script.Name, Version: script.Version, SHA: script.SHA, State: st.State,
+			Since: time.Now().Add(-time.Duration(now - st.Since)), Kills: st.Kills, Total: st.Total, Left: st.Left,
+		})
+	}
+	return out
+}
+
+// breakerKept is how long a closed breaker stays listed.
+const breakerKept = time.Hour
+
+// sweepBreakers tells the metrics what time has changed.
+func (s *Server) sweepBreakers(now int64) {
+	s.breakers.mu.Lock()
+	defer s.breakers.mu.Unlock()
+	for script, b := range s.breakers.list {
+		st := b.Status(now)
+		if script.Name != "" {
+			s.metrics.Breaker(script.metric, st.State)
+		}
+		if st.State == metrics.BreakerClosed && now-st.Since > int64(breakerKept) {
+			delete(s.breakers.list, script)
+		}
+	}
+}
+
+// breakerOpened is told by the watchdog, on any goroutine.
+func (s *Server) breakerOpened(b *watchdog.Breaker) {
+	script := b.Owner.(*Script)
+	s.breakers.add(b)
+	if script.Name != "" {
+		s.metrics.Breaker(script.metric, metrics.BreakerOpen)
+	}
+	s.log.Error("breaker opened: calls of the script are refused", "script", script.Label(), "version", script.Version, "sha", script.SHA)
+	if s.onBreaker != nil {
+		go s.onBreaker(script)
+	}
+}
+
+// protect applies what a generation says.
+func (s *Server) protect(set *Settings) {
+	s.dog.Apply(set.Watchdog)
+	s.known.limit(set.MaxConcurrent, set.MaxQueue)
+}
+
+// limit gives the scripts that clients bring the bounds of the settings.
+func (k *knownScripts) limit(max, maxQueue int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.maxConcurrent, k.maxQueue = max, maxQueue
+	for _, s := range k.bySHA {
+		k.bound(s)
+	}
+}
+
+// bound applies the bounds to one script.
+func (k *knownScripts) bound(s *Script) {
+	switch g := s.gate.Load(); {
+	case g != nil:
+		g.Set(k.maxConcurrent, k.maxQueue)
+	case k.maxConcurrent > 0:
+		s.setGate(watchdog.NewGate(k.maxConcurrent, k.maxQueue))
+	}
+}
