@@ -1,21 +1,20 @@
-// Package admin is the HTTP side of the proxy: metrics, health, the slow log
-// and reloads.
+// Package admin is the HTTP side of the proxy: metrics, health, reloads and the
+// API, which docs/openapi.yaml describes.
 package admin
 
 import (
 	"context"
-	"crypto/subtle"
-	"encoding/json"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/api"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/operate"
 	"github.com/scriptproxy/scriptproxy/metrics"
 )
 
@@ -23,6 +22,8 @@ import (
 type Options struct {
 	Metrics *metrics.Metrics
 	SlowLog *metrics.SlowLog
+	// Desk takes the requests about scripts.
+	Desk *operate.Desk
 	// Ready returns why the proxy should get no traffic, nothing when it should.
 	Ready func() []string
 	// Reload reads the configuration anew.
@@ -30,29 +31,30 @@ type Options struct {
 	// ReadToken and AdminToken are bearer tokens; with neither, everybody who
 	// reaches the listener may do everything.
 	ReadToken, AdminToken string
-	Logger                *slog.Logger
+	// TLS, when not nil, is spoken on the listener.
+	TLS    *tls.Config
+	Logger *slog.Logger
 }
 
 // Server is the HTTP listener. Its methods are for any goroutine.
 type Server struct {
-	opts Options
-	http *http.Server
+	opts  Options
+	http  *http.Server
+	local bool // only this machine can reach the listener
 }
 
 // New makes a server that doesn't listen yet.
 func New(o Options) *Server {
 	s := &Server{opts: o}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.reader(o.Metrics.Handler()))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /api/v1/slowlog", s.reader(http.HandlerFunc(s.slowlog)))
-	mux.Handle("POST /-/reload", s.admin(http.HandlerFunc(s.reload)))
-	mux.Handle("GET /debug/pprof/", s.admin(http.HandlerFunc(pprof.Index)))
-	mux.Handle("GET /debug/pprof/profile", s.admin(http.HandlerFunc(pprof.Profile)))
-	mux.Handle("GET /debug/pprof/trace", s.admin(http.HandlerFunc(pprof.Trace)))
+	for _, r := range s.routes() {
+		mux.Handle(r.method+" "+r.path, s.guard(r))
+	}
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "there is no " + r.Method + " " + clip(r.URL.Path) + "; docs/openapi.yaml lists what there is"})
+	})
 	s.http = &http.Server{
-		Handler:           mux,
+		Handler:           s.fenced(mux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
@@ -63,9 +65,13 @@ func New(o Options) *Server {
 // it came out.
 func (s *Server) Listen(address string) (string, error) {
 	network, addr := config.SplitAddress(address)
+	s.local = isLocal(network, addr)
 	ln, err := net.Listen(network, addr)
 	if err != nil {
 		return "", err
+	}
+	if s.opts.TLS != nil {
+		ln = tls.NewListener(ln, s.opts.TLS)
 	}
 	go func() {
 		if err := s.http.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -78,30 +84,7 @@ func (s *Server) Listen(address string) (string, error) {
 // Close ends the listener and its connections.
 func (s *Server) Close() error { return s.http.Close() }
 
-// reader lets pass who may read; admin who may change things.
-func (s *Server) reader(h http.Handler) http.Handler {
-	return s.guard(h, s.opts.ReadToken, s.opts.AdminToken)
-}
-
-func (s *Server) admin(h http.Handler) http.Handler { return s.guard(h, s.opts.AdminToken) }
-
-func (s *Server) guard(h http.Handler, tokens ...string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.opts.ReadToken == "" && s.opts.AdminToken == "" {
-			h.ServeHTTP(w, r)
-			return
-		}
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		for _, t := range tokens {
-			if ok && t != "" && subtle.ConstantTimeCompare([]byte(given), []byte(t)) == 1 {
-				h.ServeHTTP(w, r)
-				return
-			}
-		}
-		w.Header().Set("WWW-Authenticate", `Bearer realm="scriptproxy"`)
-		fail(w, http.StatusUnauthorized, "a bearer token with the right to do this is needed")
-	})
-}
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	reasons := s.opts.Ready()
@@ -114,38 +97,22 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) slowlog(w http.ResponseWriter, r *http.Request) {
-	limit := 0
-	if v := r.URL.Query().Get("limit"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 0 {
-			fail(w, http.StatusBadRequest, "limit is not a whole number")
-			return
-		}
-		limit = n
+	limit, err := count(r, "limit", 0)
+	if err != nil {
+		fail(w, err)
+		return
 	}
 	entries := s.opts.SlowLog.Entries(limit)
 	if entries == nil {
 		entries = []metrics.Entry{}
 	}
-	answer(w, http.StatusOK, map[string]any{"entries": entries})
+	answer(w, map[string]any{"entries": entries})
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if err := s.opts.Reload(r.Context()); err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		fail(w, badRequest("%s", err))
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{"reloaded": true})
-}
-
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(v)
-}
-
-func fail(w http.ResponseWriter, status int, text string) {
-	answer(w, status, map[string]any{"error": text})
+	answer(w, map[string]any{"reloaded": true})
 }

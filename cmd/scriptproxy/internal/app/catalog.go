@@ -1,15 +1,14 @@
 package app
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/operate"
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/policy/lua"
 	"github.com/scriptproxy/scriptproxy/policy/registry"
-	"github.com/scriptproxy/scriptproxy/policy/registry/filestore"
+	"github.com/scriptproxy/scriptproxy/policy/registry/library"
 	"github.com/scriptproxy/scriptproxy/proxy"
 )
 
@@ -44,13 +43,11 @@ func (k *catalog) settings(c config.Scripts) {
 func (k *catalog) compile(snap *registry.Snapshot) (*proxy.ScriptTable, []metrics.ActiveVersion) {
 	names := make(map[string]*proxy.Entry)
 	shas := make(map[string]*proxy.Entry)
+	fns := make(map[string]*proxy.Function)
 	var all []*proxy.Script
 	var active []metrics.ActiveVersion
 	known := make(map[versionKey]*proxy.Script)
 	for _, s := range snap.Scripts {
-		if s.Kind != registry.KindScript {
-			continue
-		}
 		entries := make(map[string]*proxy.Entry, len(s.Versions))
 		for _, v := range s.Versions {
 			ps := k.of(s.Name, v)
@@ -58,23 +55,30 @@ func (k *catalog) compile(snap *registry.Snapshot) (*proxy.ScriptTable, []metric
 			e := &proxy.Entry{Script: ps}
 			if v.Retired {
 				e = &proxy.Entry{Refusal: refusal(s, v)}
-			} else {
+			} else if s.Kind == registry.KindScript {
 				all = append(all, ps)
 			}
 			entries[v.ID] = e
-			names[s.Name+"@"+v.ID] = e
 		}
 		current := entries[s.Active]
+		if current != nil {
+			if c := s.Canary; c != nil && entries[c.Version] != nil && entries[c.Version].Script != nil && current.Script != nil {
+				current = &proxy.Entry{Script: current.Script, Canary: entries[c.Version].Script, Picks: c.Picks, ByClient: c.Sticky == registry.StickyClient}
+			}
+			v := s.ActiveVersion()
+			active = append(active, metrics.ActiveVersion{Script: s.Name, Version: v.ID, SHA: v.SHA})
+		}
+		if s.Kind == registry.KindFunction {
+			addFunctions(fns, s, entries, current)
+			continue
+		}
+		for id, e := range entries {
+			names[s.Name+"@"+id] = e
+		}
 		if current == nil {
 			continue
 		}
-		if c := s.Canary; c != nil && entries[c.Version] != nil && entries[c.Version].Script != nil && current.Script != nil {
-			current = &proxy.Entry{Script: current.Script, Canary: entries[c.Version].Script, Picks: c.Picks, ByClient: c.Sticky == registry.StickyClient}
-		}
 		names[s.Name] = current
-		if v := s.ActiveVersion(); v != nil {
-			active = append(active, metrics.ActiveVersion{Script: s.Name, Version: v.ID, SHA: v.SHA})
-		}
 		for _, v := range s.Versions {
 			_, owner, shared := snap.BySHA(v.SHA)
 			switch {
@@ -87,7 +91,30 @@ func (k *catalog) compile(snap *registry.Snapshot) (*proxy.ScriptTable, []metric
 		}
 	}
 	k.known = known
-	return proxy.NewScriptTable(names, shas, all), active
+	return proxy.NewScriptTable(names, shas, all).WithFunctions(fns), active
+}
+
+// addFunctions adds what FCALL of a library's functions leads to. The active
+// version has the plain names on the server; name@version calls its copy.
+func addFunctions(fns map[string]*proxy.Function, s *registry.Script, entries map[string]*proxy.Entry, current *proxy.Entry) {
+	for _, v := range s.Versions {
+		for _, f := range v.Functions {
+			fns[f+"@"+v.ID] = &proxy.Function{Entry: *entries[v.ID], Target: library.Name(f, v.ID)}
+		}
+	}
+	if current == nil {
+		return
+	}
+	for _, f := range s.ActiveVersion().Functions {
+		if fns[f] != nil {
+			continue // another library's; the server refuses two
+		}
+		fn := &proxy.Function{Entry: *current}
+		if current.Canary != nil {
+			fn.CanaryTarget = library.Name(f, s.Canary.Version)
+		}
+		fns[f] = fn
+	}
 }
 
 // of is the script of a version, made when it is new.
@@ -104,8 +131,11 @@ func (k *catalog) of(name string, v *registry.Version) *proxy.Script {
 }
 
 func refusal(s *registry.Script, v *registry.Version) string {
-	if v.RetiredAnswer == registry.AnswerDenied {
-		return fmt.Sprintf("-DENIED script '%s' version %s is retired\r\n", s.Name, v.ID)
+	switch {
+	case v.RetiredAnswer == registry.AnswerDenied:
+		return fmt.Sprintf("-DENIED %s '%s' version %s is retired\r\n", s.Kind, s.Name, v.ID)
+	case s.Kind == registry.KindFunction:
+		return "-ERR Function not found\r\n"
 	}
 	return "-NOSCRIPT No matching script. Please use EVAL.\r\n"
 }
@@ -121,7 +151,7 @@ func classOf(v *registry.Version) proxy.ScriptClass {
 func declared(c *config.Config) []registry.Declared {
 	var out []registry.Declared
 	for _, s := range c.Scripts.List {
-		d := registry.Declared{Name: s.Name, Tags: s.Tags, Active: s.Active}
+		d := registry.Declared{Name: s.Name, Kind: operate.KindOf(s.Versions[0].Body), Tags: s.Tags, Active: s.Active}
 		for _, v := range s.Versions {
 			dv := registry.DeclaredVersion{ID: v.ID, Body: []byte(v.Body), Pinned: v.Pinned}
 			switch s.Class {
@@ -135,30 +165,6 @@ func declared(c *config.Config) []registry.Declared {
 		out = append(out, d)
 	}
 	return out
-}
-
-// openRegistry opens the store, declares the configuration and publishes the
-// first generation, and each that follows a change.
-func (a *App) openRegistry(ctx context.Context) error {
-	if a.cfg.Registry.Store != config.StoreFile {
-		return errors.New("registry.store: redis is not available in this build")
-	}
-	store, err := filestore.Open(filestore.Options{Path: a.cfg.Registry.StateFile, Instance: a.instance, Logger: a.log})
-	if err != nil {
-		return err
-	}
-	a.registry, err = registry.New(ctx, registry.Options{
-		Store: store, Analyse: a.analyse, Prepare: a.stage, Logger: a.log, Instance: a.instance,
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := a.registry.Declare(ctx, declared(a.cfg)); err != nil {
-		return err
-	}
-	a.publish(a.registry.Snapshot())
-	a.registry.Subscribe(a.publish)
-	return nil
 }
 
 // commandInfo tells the analysis what a command does.
@@ -181,6 +187,13 @@ func (a *App) analyse(kind registry.Kind, body []byte) (registry.Analysis, error
 		},
 		Library: got.Library,
 	}
+	if kind == registry.KindFunction {
+		lib, err := library.Parse(body)
+		if err != nil {
+			return registry.Analysis{}, err
+		}
+		out.Functions = lib.Functions
+	}
 	if got.Class == lua.Read || got.NoWrites {
 		out.Class = registry.ClassRead
 	}
@@ -194,6 +207,7 @@ func (a *App) analyse(kind registry.Kind, body []byte) (registry.Analysis, error
 // own; until then the script counts as writing.
 func (a *App) classify(s *proxy.Script) {
 	go func() {
+		a.shapes.add(s)
 		got := lua.Analyse(s.Body, lua.Options{Commands: a.commandInfo, ClassOnly: true})
 		if got.Class == lua.Read || got.NoWrites {
 			s.SetClass(proxy.ClassRead)

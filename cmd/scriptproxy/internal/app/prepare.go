@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +31,7 @@ func (a *App) prepare(ctx context.Context, n *topology.Node, c *redis.Client) er
 		if err := a.learnCommands(ctx, n); err != nil {
 			a.log.Warn("the command table was not refreshed", "node", n.Addr, "error", err)
 		}
+		a.libraries.wake()
 	}
 	return nil
 }
@@ -56,6 +58,8 @@ func (a *App) load(ctx context.Context, n *topology.Node, epoch uint32, c *redis
 		cancel()
 		for i, cmd := range cmds {
 			switch cerr := cmd.Err(); {
+			case cerr == nil && cmd.(*redis.StringCmd).Val() != scripts[i].SHA:
+				return fmt.Errorf("SCRIPT LOAD answered the sha %s, and the body's is %s", cmd.(*redis.StringCmd).Val(), scripts[i].SHA)
 			case cerr == nil:
 				scripts[i].SetLoaded(n.Index, epoch)
 			case isServerError(cerr) && !strings.HasPrefix(cerr.Error(), "BUSY ") && !strings.HasPrefix(cerr.Error(), "LOADING "):
@@ -83,22 +87,54 @@ func isServerError(err error) bool {
 	return errors.As(err, &re)
 }
 
+// stageNodes is how many nodes a version is loaded on at a time.
+const stageNodes = 16
+
 // stage loads versions on every node that is up, before a pointer moves to
-// them. A node that is down gets them before it takes traffic again.
+// them. A node that is down gets them before it takes traffic again. While
+// the proxy starts no node was heard from yet, and nothing is loaded.
 func (a *App) stage(ctx context.Context, staged []registry.Staged) error {
+	var libraries []registry.Staged
 	var scripts []*proxy.Script
 	a.mu.Lock()
 	for _, st := range staged {
-		if st.Kind != registry.KindScript {
+		if st.Kind == registry.KindFunction {
+			libraries = append(libraries, st)
 			continue
 		}
 		scripts = append(scripts, a.scripts.of(st.Script, st.Version))
 	}
 	a.mu.Unlock()
-	for _, n := range a.monitor.View().All {
+	if !a.declared.Load() {
+		return nil
+	}
+	if len(libraries) > 0 {
+		if err := a.libraries.stage(ctx, libraries); err != nil {
+			return err
+		}
+	}
+	if len(scripts) == 0 {
+		return nil
+	}
+	up, err := a.stageScripts(ctx, scripts)
+	if err == nil && up == 0 {
+		err = parses(staged)
+	}
+	return err
+}
+
+// stageScripts returns on how many nodes the scripts are, and an error of the
+// first node that refused one.
+func (a *App) stageScripts(ctx context.Context, scripts []*proxy.Script) (up int, err error) {
+	places := make(chan struct{}, stageNodes)
+	var wg sync.WaitGroup
+	nodes := a.monitor.View().All
+	errs := make([]error, len(nodes))
+	for i, n := range nodes {
 		if !n.Up() {
 			continue
 		}
+		up++
 		epoch := n.Epoch()
 		var missing []*proxy.Script
 		for _, s := range scripts {
@@ -109,8 +145,32 @@ func (a *App) stage(ctx context.Context, staged []registry.Staged) error {
 		if len(missing) == 0 {
 			continue
 		}
-		if err := a.stageOn(ctx, n, epoch, missing); err != nil {
-			return err
+		places <- struct{}{}
+		wg.Go(func() {
+			errs[i] = a.stageOn(ctx, n, epoch, missing)
+			<-places
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return up, err
+		}
+	}
+	return up, nil
+}
+
+// syntaxRule is the lint rule (docs/lint.md) about bodies that are not Lua.
+const syntaxRule = "syntax-error"
+
+// parses refuses what no node could be asked about and the analysis can't
+// read.
+func parses(staged []registry.Staged) error {
+	for _, st := range staged {
+		for _, f := range st.Version.Findings {
+			if f.Rule == syntaxRule {
+				return &registry.PrepareError{Name: st.Script, Version: st.Version.ID, Err: fmt.Errorf("no node is up to try it, and line %d does not parse: %s", f.Line, f.Message)}
+			}
 		}
 	}
 	return nil
@@ -145,9 +205,7 @@ func (a *App) learnCommands(ctx context.Context, n *topology.Node) error {
 	a.mu.Lock()
 	a.commands = command.Embedded().Merge(table)
 	a.mu.Unlock()
-	if a.registry != nil {
-		a.publish(a.registry.Snapshot())
-	}
+	a.publish()
 	return nil
 }
 

@@ -46,6 +46,7 @@ func newRoot(streams Streams) *urfave.Command {
 		Commands: []*urfave.Command{
 			serveCommand(streams),
 			checkCommand(streams),
+			scriptCommand(streams),
 			demoCommand(streams),
 			versionCommand(streams),
 		},

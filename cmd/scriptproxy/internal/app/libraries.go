@@ -1,0 +1,252 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/scriptproxy/scriptproxy/policy/registry"
+	"github.com/scriptproxy/scriptproxy/policy/registry/library"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
+)
+
+const (
+	// libraryLook is how often the primary's libraries are compared with the
+	// registry's: somebody may have loaded another by hand, and a change made
+	// through another proxy may have failed there.
+	libraryLook = 5 * time.Second
+	// libraryPause lets the proxy through which a change was made load it,
+	// so that a fleet does not do so at once.
+	libraryPause = 500 * time.Millisecond
+	// libraryTime bounds loading all libraries.
+	libraryTime = 5 * time.Second
+	// replicaWait is how long loading waits for replicas to have it too.
+	replicaWait = 300 * time.Millisecond
+)
+
+// libraries keeps the primary's function libraries as the registry says: under
+// its own name the active version, and beside it a copy of every version that
+// is not retired, for name@version and canaries. Functions replicate, so that
+// the primary is enough.
+type libraries struct {
+	app   *App
+	kick  chan struct{}
+	mu    sync.Mutex      // one comparison at a time
+	ours  map[string]bool // copies loaded by this process
+	shown string          // the error that was logged last
+}
+
+func newLibraries(a *App) *libraries {
+	return &libraries{app: a, kick: make(chan struct{}, 1), ours: make(map[string]bool)}
+}
+
+// wake has the libraries compared soon.
+func (l *libraries) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// follow compares the libraries after changes, and regularly, until ctx ends.
+func (l *libraries) follow(ctx context.Context) {
+	tick := time.NewTicker(libraryLook)
+	defer tick.Stop()
+	for {
+		pause := time.Duration(0)
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.kick:
+			pause = libraryPause
+		case <-tick.C:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		err := l.sync(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			l.shown = ""
+		case err.Error() != l.shown:
+			l.shown = err.Error()
+			l.app.log.Error("function libraries are not as the registry says", "error", err)
+		}
+	}
+}
+
+// wanted lists the libraries that a snapshot asks for, by their names, the
+// copies with them.
+func wanted(s *registry.Snapshot) map[string][]byte {
+	var out map[string][]byte
+	for _, script := range s.Scripts {
+		if script.Kind != registry.KindFunction {
+			continue
+		}
+		if out == nil {
+			out = make(map[string][]byte)
+		}
+		for _, v := range script.Versions {
+			if v.Retired {
+				continue
+			}
+			if v.ID == script.Active {
+				out[script.Name] = v.Body
+			}
+			if body, lib, err := library.SideBySide(v.Body, v.ID); err == nil {
+				out[lib.Name] = body
+			}
+		}
+	}
+	return out
+}
+
+// sync loads what the primary lacks or has differently, and deletes copies of
+// versions that were retired or removed. The caller is told when the primary
+// has it all; without a registered library nothing is asked.
+func (l *libraries) sync(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	want := wanted(l.app.registry.Snapshot())
+	if len(want) == 0 && len(l.ours) == 0 {
+		return nil
+	}
+	primary := l.app.monitor.View().Primary
+	if primary == nil || !primary.Up() {
+		return errors.New("no primary is up")
+	}
+	ctx, cancel := context.WithTimeout(ctx, libraryTime)
+	defer cancel()
+	client := l.app.monitor.Client(primary)
+	defer client.Close()
+	conn := client.WithTimeout(libraryTime).Conn()
+	defer conn.Close()
+	return l.bring(ctx, primary, conn, want)
+}
+
+func (l *libraries) bring(ctx context.Context, primary *topology.Node, conn *redis.Conn, want map[string][]byte) error {
+	have, err := codeOf(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("list the libraries on %s: %w", primary.Addr, err)
+	}
+	var failed []error
+	changed := 0
+	for name, body := range want {
+		if have[name] == string(body) {
+			continue
+		}
+		if err := conn.FunctionLoadReplace(ctx, string(body)).Err(); err != nil {
+			failed = append(failed, fmt.Errorf("load the library %s on %s: %w", name, primary.Addr, err))
+			continue
+		}
+		changed++
+		l.ours[name] = true
+	}
+	for name := range l.ours {
+		if _, wanted := want[name]; wanted {
+			continue
+		}
+		if _, there := have[name]; there {
+			if err := conn.FunctionDelete(ctx, name).Err(); err != nil {
+				failed = append(failed, fmt.Errorf("delete the library %s on %s: %w", name, primary.Addr, err))
+				continue
+			}
+		}
+		delete(l.ours, name)
+	}
+	if up := l.replicasUp(primary); changed > 0 && up > 0 {
+		// Best effort: a replica that lags serves FCALL_RO of the version
+		// before, as it serves older data.
+		_ = conn.Wait(ctx, up, replicaWait).Err()
+	}
+	return errors.Join(failed...)
+}
+
+func (l *libraries) replicasUp(primary *topology.Node) int {
+	up := 0
+	for _, n := range l.app.monitor.View().All {
+		if n != primary && n.Up() {
+			up++
+		}
+	}
+	return up
+}
+
+func codeOf(ctx context.Context, conn *redis.Conn) (map[string]string, error) {
+	list, err := conn.FunctionList(ctx, redis.FunctionListQuery{WithCode: true}).Result()
+	if err != nil {
+		return nil, err
+	}
+	code := make(map[string]string, len(list))
+	for _, lib := range list {
+		code[lib.Name] = lib.Code
+	}
+	return code, nil
+}
+
+// stage loads copies of versions on the primary: what compiles there beside
+// the active version will compile in its place. The plain name is loaded after
+// the change is committed.
+func (l *libraries) stage(ctx context.Context, staged []registry.Staged) error {
+	primary := l.app.monitor.View().Primary
+	fail := func(st registry.Staged, err error) error {
+		e := &registry.PrepareError{Name: st.Script, Version: st.Version.ID, Err: err}
+		if primary != nil {
+			e.Node = primary.Addr
+		}
+		return e
+	}
+	if primary == nil || !primary.Up() {
+		return fail(staged[0], errors.New("no primary is up"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, libraryTime)
+	defer cancel()
+	client := l.app.monitor.Client(primary)
+	defer client.Close()
+	c := client.WithTimeout(libraryTime)
+	for _, st := range staged {
+		if err := l.taken(st); err != nil {
+			return fail(st, err)
+		}
+		body, lib, err := library.SideBySide(st.Version.Body, st.Version.ID)
+		if err != nil {
+			return fail(st, err)
+		}
+		if err := c.FunctionLoadReplace(ctx, string(body)).Err(); err != nil {
+			return fail(st, err)
+		}
+		l.mu.Lock()
+		l.ours[lib.Name] = true
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// taken refuses a version with a function that another active library has: the
+// server would refuse it under its plain name.
+func (l *libraries) taken(st registry.Staged) error {
+	if !st.Active || l.app.registry == nil {
+		return nil
+	}
+	for _, other := range l.app.registry.Snapshot().Scripts {
+		if other.Kind != registry.KindFunction || other.Name == st.Script || other.ActiveVersion() == nil {
+			continue
+		}
+		for _, f := range other.ActiveVersion().Functions {
+			for _, mine := range st.Version.Functions {
+				if strings.EqualFold(f, mine) {
+					return fmt.Errorf("the library %s registers the function %s already", other.Name, f)
+				}
+			}
+		}
+	}
+	return nil
+}
