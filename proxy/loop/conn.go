@@ -187,6 +187,9 @@ func (c *Conn) ready(events uint32) {
 		}
 	}
 	switch {
+	case c.flags&flagHalfClosed != 0 && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0:
+		// The peer's end came before, and now it takes nothing either.
+		c.Close(io.EOF)
 	case c.flags&flagPaused == 0 && events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0:
 		c.read()
 	case events&(unix.EPOLLHUP|unix.EPOLLERR) != 0:
