@@ -67,6 +67,9 @@ func (s *session) describe() string {
 
 // localAddr is the address that the client connected to.
 func (s *session) localAddr() string {
+	if s.ext != nil && s.ext.laddr != "" {
+		return s.ext.laddr
+	}
 	sa, err := unix.Getsockname(s.FD())
 	if err != nil {
 		return ""

@@ -361,8 +361,16 @@ type extra struct {
 	selected                  *upstream.Group  // SELECT inside MULTI
 	queued                    map[*Script]bool // bodies sent inside MULTI
 	multi                     *queuedScripts   // script calls inside MULTI
-	addr                      string
+	addr, laddr               string
 	softSince                 int64
+}
+
+// fresh is what a session keeps after RESET: where it came from.
+func (e *extra) fresh() *extra {
+	if e.addr == "" {
+		return nil
+	}
+	return &extra{addr: e.addr, laddr: e.laddr}
 }
 
 func (s *session) needExtra() *extra {

@@ -15,6 +15,10 @@ import (
 func (s *session) dispatch(r *resp.Request, more bool) bool {
 	w := s.w
 	cmd := w.gen.Commands.Lookup(r.Arg(0))
+	if s.flags&authenticated == 0 && s.refuse(cmd, r) {
+		w.shard.Request(metrics.ClassAdmin)
+		return true
+	}
 	if cmd == nil {
 		// Not known here: a module's or a newer server's command. It may
 		// write, block, or change the connection for good.
@@ -25,9 +29,6 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 	s.last = cmd
 	if s.state&inMulti != 0 {
 		s.multi++
-	}
-	if s.flags&authenticated == 0 && w.srv.refuseUnauthenticated(s, cmd) {
-		return true
 	}
 	if s.inflight >= uint32(w.gen.Settings.Pipeline) {
 		return s.hold(holdDrain)
@@ -62,6 +63,9 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 		case command.OpAuth, command.OpHello, command.OpSelect, command.OpReset, command.OpQuit, command.OpClient:
 			return s.identity(cmd, r)
 		}
+	}
+	if s.whoAmI(cmd, r) {
+		return true
 	}
 	if cmd.BlocksWith(r.Len(), r.Arg) {
 		return s.block(r)

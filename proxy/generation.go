@@ -103,6 +103,9 @@ type Settings struct {
 	KeepAlive time.Duration
 	Request   resp.Limits
 
+	// Users are those that service mode lets in; with none, everybody is.
+	Users *Users
+
 	alarm int // of Normal and PubSub, the smaller
 }
 

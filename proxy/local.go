@@ -120,7 +120,9 @@ func (s *session) reset() bool {
 		s.cur = nil
 		s.state = 0
 	}
-	s.ext = nil
+	if s.ext != nil {
+		s.ext = s.ext.fresh()
+	}
 	s.flags &^= resp3 | authenticated
 	s.setGroup(s.w.anon)
 	s.w.srv.greetSession(s)
@@ -201,53 +203,6 @@ func (s *session) setGroup(g *upstream.Group) {
 	s.group = g
 }
 
-// auth has the server check a user, on a link that carries nothing else.
-func (s *session) auth(r *resp.Request) bool {
-	if s.head != nil {
-		return s.hold(holdDrain)
-	}
-	if s.w.srv.service {
-		s.reply("-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?\r\n")
-		return true
-	}
-	if r.Len() > 3 {
-		s.reply("-ERR syntax error\r\n")
-		return true
-	}
-	user, password := "", string(r.Arg(r.Len()-1))
-	if r.Len() == 3 {
-		user = string(r.Arg(1))
-	}
-	return s.authenticate(user, password, r.Raw(), nil)
-}
-
-func (s *session) authenticate(user, password string, request []byte, then *greeting) bool {
-	view := s.w.srv.topo.View()
-	if view.Primary == nil {
-		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
-		return true
-	}
-	checks := s.w.pool.Group(upstream.Key{Purpose: upstream.PurposeAuth, Proto: 2})
-	link, err := checks.Shared(view.Primary)
-	if err != nil {
-		s.w.shard.Error(metrics.ErrUnavailable)
-		s.replyDynamic(unavailable(view.Primary, false, err))
-		return true
-	}
-	p := s.w.newPending(s, kindAuth)
-	k := s.group.Key()
-	k.Identity = upstream.NewIdentity(user, password)
-	if then != nil {
-		k.Proto = then.proto
-	}
-	p.group = s.w.pool.Group(k)
-	p.read = true
-	p.greeting = then
-	s.send(link, p, request)
-	s.flags |= holdDrain
-	return true
-}
-
 // greeting is what HELLO asked for besides AUTH.
 type greeting struct {
 	proto int
@@ -298,8 +253,14 @@ func (s *session) hello(r *resp.Request) bool {
 	if auth && !s.w.srv.service {
 		return s.authenticate(user, password, resp.AppendCommand(nil, "AUTH", user, password), g)
 	}
+	if auth {
+		if refusal := s.login([]byte(user), []byte(password)); refusal != "" {
+			s.reply(refusal)
+			return true
+		}
+	}
 	if s.flags&authenticated == 0 {
-		s.reply("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n")
+		s.reply(textHelloNoAuth)
 		return true
 	}
 	k := s.group.Key()

@@ -150,9 +150,10 @@ func (p *pending) whole() {
 	switch p.kind {
 	case kindSelect, kindAuth:
 		if s != nil && p.group != nil && len(reply) > 0 && reply[0] != '-' && reply[0] != '_' && !bytes.Equal(reply, []byte("*-1\r\n")) {
-			s.setGroup(p.group)
 			if p.kind == kindAuth {
-				s.flags |= authenticated
+				s.admitted(p.group)
+			} else {
+				s.setGroup(p.group)
 			}
 			if p.greeting != nil {
 				p.buf = append(p.buf[:0], s.greet(p.greeting)...)
@@ -253,6 +254,9 @@ func (p *pending) again(sent bool) bool {
 	if p.tries >= maxTries || p.link == nil || p.link.Dedicated || sent && (!p.read || s.writes > 0) {
 		return false
 	}
+	if p.kind == kindAuth {
+		return p.checkAgain()
+	}
 	if p.kind != kindPlain && p.kind != kindScript {
 		return false
 	}
@@ -269,6 +273,17 @@ func (p *pending) again(sent bool) bool {
 		return false
 	}
 	link, err := s.group.Shared(node)
+	if err != nil || link == p.link {
+		return false
+	}
+	return p.moveTo(link, request)
+}
+
+// checkAgain has a user checked on another link: twice does no harm, and the
+// link may have ended because the user checked before was deleted.
+func (p *pending) checkAgain() bool {
+	request := p.link.Request(&p.Call)
+	link, err := p.link.Group().Shared(p.link.Node)
 	if err != nil || link == p.link {
 		return false
 	}

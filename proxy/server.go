@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
-	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
@@ -81,7 +80,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners []*loop.Listener
-	draining  bool
+	draining  atomic.Bool
 }
 
 // New makes a server with its loops running and no listener.
@@ -137,11 +136,27 @@ func (s *Server) nodeMetric(n *topology.Node) metrics.NodeID { return s.nodes[n.
 func (s *Server) Generation() *Generation { return s.gen.Load() }
 
 // Apply makes a configuration the current one. Requests in flight end under
-// the one they began with.
+// the one they began with. In service mode the sessions of users that it lacks
+// are closed.
 func (s *Server) Apply(g *Generation) {
-	s.gen.Store(g)
+	old := s.gen.Swap(g)
 	s.protect(&g.Settings)
+	if !s.service || old.Settings.Users == g.Settings.Users {
+		return
+	}
+	for _, w := range s.workers {
+		w.loop.Do(func() { w.dropRemoved(g.Settings.Users) })
+	}
 }
+
+// Full reports that one more client would be refused.
+func (s *Server) Full() bool {
+	limit := s.gen.Load().Settings.MaxClients
+	return limit > 0 && s.Sessions() >= limit
+}
+
+// KeepAlive is TCP keepalive's idle time; 0 is off.
+func (s *Server) KeepAlive() time.Duration { return s.gen.Load().Settings.KeepAlive }
 
 // Sessions is the number of clients.
 func (s *Server) Sessions() int { return int(s.sessions.Load()) }
@@ -176,15 +191,16 @@ func (s *Server) Serve(ln *loop.Listener, index int) {
 		if err != nil {
 			return
 		}
-		s.Adopt(fd, index, ln.Unix(), "")
+		s.Adopt(fd, index, ln.Unix(), "", "")
 	}
 }
 
 const tooManyClients = "-ERR max number of clients reached\r\n"
 
-// Adopt serves a client on a connected, non-blocking descriptor. addr is the
-// client's address where the descriptor's peer is not the client.
-func (s *Server) Adopt(fd, listener int, isUnix bool, addr string) {
+// Adopt serves a client on a connected, non-blocking descriptor. addr and
+// laddr are the addresses of the client and of what it connected to, where the
+// descriptor's own are others.
+func (s *Server) Adopt(fd, listener int, isUnix bool, addr, laddr string) {
 	set := &s.gen.Load().Settings
 	if n := s.sessions.Add(1); set.MaxClients > 0 && n > int64(set.MaxClients) {
 		s.sessions.Add(-1)
@@ -200,7 +216,8 @@ func (s *Server) Adopt(fd, listener int, isUnix bool, addr string) {
 	w := s.workers[l.Index]
 	sess := &session{w: w, id: s.nextID.Add(1), listener: uint16(listener)}
 	if addr != "" {
-		sess.needExtra().addr = addr
+		e := sess.needExtra()
+		e.addr, e.laddr = addr, laddr
 	}
 	if !l.Do(func() { w.adopt(sess, fd) }) {
 		unix.Close(fd)
@@ -209,6 +226,12 @@ func (s *Server) Adopt(fd, listener int, isUnix bool, addr string) {
 }
 
 func (w *worker) adopt(sess *session, fd int) {
+	if w.srv.draining.Load() {
+		// Accepted before the listener was closed, and not greeted until now.
+		unix.Close(fd)
+		w.srv.sessions.Add(-1)
+		return
+	}
 	sess.group = w.anon
 	w.anon.Sessions++
 	sess.lastActive = w.loop.Now()
@@ -223,46 +246,6 @@ func (w *worker) adopt(sess *session, fd int) {
 	}
 	w.sessions[sess.id] = sess
 	w.srv.metrics.Sessions(1)
-}
-
-// greetSession tells whether a new session must say AUTH first.
-func (s *Server) greetSession(sess *session) {
-	if s.service || !s.topo.AuthRequired() {
-		sess.flags |= authenticated
-	}
-}
-
-// refuseUnauthenticated answers what a client may not ask before AUTH, in
-// Redis's words; the commands that it may ask carry the no-auth flag.
-func (s *Server) refuseUnauthenticated(sess *session, cmd *command.Command) bool {
-	if cmd.Flags&command.NoAuth != 0 {
-		return false
-	}
-	if !s.topo.AuthRequired() {
-		sess.flags |= authenticated
-		return false
-	}
-	if !s.topo.AuthKnown() {
-		return s.refuseUnheard(sess, cmd)
-	}
-	sess.reply("-NOAUTH Authentication required.\r\n")
-	return true
-}
-
-// refuseUnheard is for the time before a primary was heard, when nobody
-// knows yet whether clients must say AUTH.
-func (s *Server) refuseUnheard(sess *session, cmd *command.Command) bool {
-	if cmd.Op == command.OpPing {
-		return false
-	}
-	sess.w.shard.Error(metrics.ErrUnavailable)
-	v := s.topo.View()
-	if v.Primary == nil {
-		sess.replyDynamic("-UNAVAILABLE no primary: " + v.Why + ": the command did not run\r\n")
-		return true
-	}
-	sess.replyDynamic(unavailable(v.Primary, false, errors.New(v.Primary.LastError())))
-	return true
 }
 
 func (s *Server) sessionEnded(error) {
@@ -298,7 +281,7 @@ func (s *Server) pingOutcome() (metrics.PingOutcome, string) {
 // it. It returns how many sessions were left when ctx ended.
 func (s *Server) Drain(ctx context.Context) int {
 	s.mu.Lock()
-	s.draining = true
+	s.draining.Store(true)
 	for _, ln := range s.listeners {
 		ln.Close()
 	}
@@ -365,11 +348,4 @@ func (s *session) remoteAddr() string {
 		return s.localAddr()
 	}
 	return addrOf(sa)
-}
-
-func (s *session) userName() string {
-	if user := s.group.Key().Identity.User; user != "" {
-		return user
-	}
-	return "default"
 }

@@ -39,6 +39,7 @@ func newWorker(s *Server, l *loop.Loop, o upstream.Options) *worker {
 		sessions: make(map[uint64]*session), request: new(resp.Request), gen: s.gen.Load(),
 	}
 	w.initProtect(s.dog, s.topo.View().All)
+	o.OnRefused = w.refused
 	w.pool = upstream.NewPool(l, o)
 	w.anon = w.pool.Group(upstream.Key{Identity: s.identity, Proto: 2})
 	w.anon.Sessions = 1 // the way of every new session: kept for good

@@ -214,6 +214,7 @@ type poller struct {
 	connected bool // since the last look at the server's identity
 	runID     string
 	silent    int64 // since when nothing was heard
+	authAt    int64 // when the server was last asked whether it wants AUTH
 }
 
 func (m *Monitor) pollNode(ctx context.Context, n *Node, heard chan<- struct{}) {
@@ -247,6 +248,9 @@ func (p *poller) poll(ctx context.Context) {
 	if err == nil && (p.connected || p.runID == "") {
 		p.connected = false
 		err = p.identify(ctx)
+	}
+	if now := p.m.opts.Now(); err == nil && p.n == p.m.View().Primary && time.Duration(now-p.authAt) >= authEvery {
+		p.checkAuth(ctx, now)
 	}
 	switch {
 	case err == nil:
@@ -323,12 +327,23 @@ func (p *poller) identify(ctx context.Context) error {
 	}
 	if p.n == p.m.View().Primary {
 		p.m.hello.Store(hello)
-		if authless, err := p.m.answersAnybody(ctx, p.n.Addr); err == nil {
-			p.m.authless.Store(authless)
-			p.m.authKnown.Store(true)
-		}
+		p.checkAuth(ctx, p.m.opts.Now())
 	}
 	return nil
+}
+
+// authEvery is how often the primary is asked whether it serves who has not
+// said AUTH. A password that is set at run time (CONFIG SET requirepass) binds
+// those who connect afterwards, and so the proxy's next clients; links made
+// before it would still serve them.
+const authEvery = time.Second
+
+func (p *poller) checkAuth(ctx context.Context, now int64) {
+	p.authAt = now
+	if authless, err := p.m.answersAnybody(ctx, p.n.Addr); err == nil {
+		p.m.authless.Store(authless)
+		p.m.authKnown.Store(true)
+	}
 }
 
 // answersAnybody tries PING without AUTH.

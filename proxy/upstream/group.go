@@ -37,6 +37,9 @@ type Options struct {
 	OnLink func(n *topology.Node, dedicated bool, delta int)
 	// OnFail hears of links that failed, with the reason.
 	OnFail func(n *topology.Node, err error)
+	// OnRefused hears that a server refused the handshake of a group's shared
+	// link, in its words, after the calls on the link were told. May be nil.
+	OnRefused func(g *Group, text string)
 }
 
 // Identity is a user of the server, with what proves it. Its password is
@@ -96,6 +99,13 @@ type backoff struct {
 	err   error
 }
 
+// after notes a failure, and doubles the wait.
+func (b *backoff) after(o *Options, err error) {
+	b.wait = min(max(o.BackoffMin, 2*b.wait), o.BackoffMax)
+	b.until = loop.Now() + int64(b.wait)/2 + rand.Int64N(int64(b.wait)/2+1)
+	b.err = err
+}
+
 // NewPool makes the links' place on a loop. It, and all it holds, belongs to
 // the loop's goroutine.
 func NewPool(l *loop.Loop, opts Options) *Pool {
@@ -125,6 +135,9 @@ type Group struct {
 	key    Key
 	shared []*Link   // by node index
 	idle   [][]*Link // dedicated ones nobody has, by node index
+	// refused keeps the group from asking again at once for what a server
+	// has just refused to it, and not to others.
+	refused backoff
 	// Sessions is the number of sessions that use the group; its owner counts.
 	Sessions int
 	// BodiesOnly tells that the identity may not call scripts by their shas;
@@ -295,8 +308,12 @@ func (g *Group) dial(n *topology.Node, dedicated bool) (*Link, error) {
 	for len(p.backoff) <= n.Index {
 		p.backoff = append(p.backoff, backoff{})
 	}
-	if b := &p.backoff[n.Index]; b.until > loop.Now() {
+	now := loop.Now()
+	if b := &p.backoff[n.Index]; b.until > now {
 		return nil, b.err
+	}
+	if g.refused.until > now {
+		return nil, g.refused.err
 	}
 	l := &Link{Node: n, group: g, Dedicated: dedicated}
 	if dedicated {
@@ -377,6 +394,37 @@ func (l *Link) connected(fd int, err error) {
 
 func (g *Group) linkReady(l *Link) {
 	g.pool.backoff[l.Node.Index] = backoff{}
+	g.refused = backoff{}
+	l.readySince = g.pool.loop.Now()
+}
+
+// Forgive lets the group ask again at once for what was refused to it: its
+// user has just been let in elsewhere.
+func (g *Group) Forgive() { g.refused = backoff{} }
+
+// handshakeRefused ends a link whose first words the server did not like.
+func (g *Group) handshakeRefused(l *Link, err *HandshakeError) {
+	g.refused.after(&g.pool.opts, err)
+	l.Fail(err)
+	if g.pool.opts.OnRefused != nil && !l.Dedicated {
+		g.pool.opts.OnRefused(g, err.Text)
+	}
+}
+
+// steady is how long a link must have been ready for its loss to be no reason
+// to wait before the next.
+const steady = 100 * time.Millisecond
+
+// relink makes a user's lost shared link anew without waiting for a request.
+// A server that deletes a user ends the user's connections, and nothing else
+// would tell of it the sessions that are idle.
+func (g *Group) relink(l *Link, err error) {
+	if l.Dedicated || l.readySince == 0 || g.Sessions == 0 || g.key.Identity.Anonymous() ||
+		errors.Is(err, errIdle) || errors.Is(err, loop.ErrStopped) ||
+		g.pool.loop.Now()-l.readySince < int64(steady) {
+		return
+	}
+	g.Shared(l.Node)
 }
 
 func (g *Group) linkClosed(l *Link, err error, dialing bool) {
@@ -388,10 +436,7 @@ func (g *Group) linkClosed(l *Link, err error, dialing bool) {
 		p.opts.OnFail(l.Node, err)
 	}
 	if dialing {
-		b := &p.backoff[l.Node.Index]
-		b.wait = min(max(p.opts.BackoffMin, 2*b.wait), p.opts.BackoffMax)
-		b.until = loop.Now() + int64(b.wait)/2 + rand.Int64N(int64(b.wait)/2+1)
-		b.err = err
+		p.backoff[l.Node.Index].after(&p.opts, err)
 	}
 	if l.Dedicated {
 		p.lent[l.Node.Index]--

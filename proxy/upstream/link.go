@@ -66,6 +66,7 @@ type Link struct {
 	item       []byte
 	waiters    []Waiter
 	idleSince  int64
+	readySince int64
 	serverID   uint64
 	askedID    bool
 	begun      bool // pieces of the reply to head were handed on
@@ -350,6 +351,7 @@ func (l *Link) Closed(err error) {
 	l.wake()
 	l.out = window{}
 	l.item = nil
+	l.group.relink(l, err)
 }
 
 // handshake is the owner of the commands that a link says first.
@@ -374,7 +376,7 @@ func (h *handshake) Reply(_ *Call, piece []byte, done bool) {
 		for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
 			line = line[:len(line)-1]
 		}
-		h.link.Fail(&HandshakeError{Text: string(line)})
+		h.link.group.handshakeRefused(h.link, &HandshakeError{Text: string(line)})
 		return
 	}
 	if h.left--; h.left == 0 {
