@@ -199,6 +199,10 @@ func (f *Front) ready(nc net.Conn, sec *security) (ready, error) {
 	return r, err
 }
 
+// errLeft is for a connection that was reset before anybody looked at it, as
+// the health checks of load balancers may be. It has no addresses.
+var errLeft = errors.New("the client has left")
+
 // netConn makes a connection of package net of a descriptor, which is its own
 // from then on. TCP keepalive, which package net switches on, is off.
 func netConn(fd int) (net.Conn, error) {
@@ -207,6 +211,10 @@ func netConn(fd int) (net.Conn, error) {
 	nc, err := net.FileConn(file)
 	if err != nil {
 		return nil, err
+	}
+	if nc.RemoteAddr() == nil {
+		nc.Close()
+		return nil, errLeft
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		tcp.SetKeepAlive(false)

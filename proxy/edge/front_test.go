@@ -163,6 +163,20 @@ func TestConnectionWithoutHeaderIsClosedAndCounted(t *testing.T) {
 	s.none("none had a header")
 }
 
+func TestConnectionThatWasResetIsPassedOver(t *testing.T) {
+	client, server := tcpPair(t)
+	fd, err := loop.Take(server)
+	must(t, err)
+	setLinger0(t, client)
+	must(t, client.Close())
+	s := newStage(t, "127.0.0.1:0", Options{ProxyProtocol: true})
+	s.front.greet(fd, false)
+	if n := s.refused.Load(); n != 1 {
+		t.Errorf("%d connections were counted, want 1", n)
+	}
+	s.none("it was reset")
+}
+
 // secure makes an authority and TLS for a listener.
 func secure(t testing.TB, change func(*ServerFiles, *certificates.Authority)) (*ServerTLS, *certificates.Authority) {
 	t.Helper()

@@ -43,7 +43,14 @@ type Header struct {
 // those of r.
 func ReadHeader(r io.Reader) (Header, error) {
 	var buf [maxHeader]byte
-	if _, err := io.ReadFull(r, buf[:fixedHeader]); err != nil {
+	// The signature first: most of what is none is so known without waiting.
+	if _, err := io.ReadFull(r, buf[:len(signature)]); err != nil {
+		return Header{}, cut(err)
+	}
+	if !bytes.HasPrefix(buf[:], []byte(signature)) {
+		return Header{}, fmt.Errorf("%w: it begins with %q", ErrNoHeader, buf[:len(signature)])
+	}
+	if _, err := io.ReadFull(r, buf[len(signature):fixedHeader]); err != nil {
 		return Header{}, cut(err)
 	}
 	size, err := headerSize(buf[:fixedHeader])
@@ -63,12 +70,9 @@ func cut(err error) error {
 	return err
 }
 
-// headerSize returns the size of the header that begins with b, which has
-// fixedHeader bytes.
+// headerSize returns the size of the header that begins with b: fixedHeader
+// bytes, the signature among them.
 func headerSize(b []byte) (int, error) {
-	if !bytes.HasPrefix(b, []byte(signature)) {
-		return 0, fmt.Errorf("%w: it begins with %q", ErrNoHeader, b[:len(signature)])
-	}
 	if version := b[12] >> 4; version != 2 {
 		return 0, fmt.Errorf("%w: its version is %d", ErrNoHeader, version)
 	}

@@ -10,17 +10,15 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/admin"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
-	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/console"
-	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/operate"
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/policy/registry"
 	"github.com/scriptproxy/scriptproxy/proxy"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
+	"github.com/scriptproxy/scriptproxy/proxy/edge"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
@@ -42,19 +40,16 @@ type App struct {
 	monitor  *topology.Monitor
 	server   *proxy.Server
 	registry *registry.Registry
-	desk     *operate.Desk
 	admin    *admin.Server
-	console  *console.Server
 	instance string
 
-	declared   atomic.Bool // the configuration, for the first time
-	background background
-	libraries  *libraries
-	compacted  compactions
-	shapes     *shapes
+	bridge    edge.Bridge
+	listeners []config.Listener // as they were started
+	fronts    []*edge.Front     // of listeners, nil for plain ones
 
 	mu       sync.Mutex // one change of generation at a time
 	cfg      *config.Config
+	users    *proxy.Users
 	commands *command.Table
 	scripts  *catalog
 	gens     uint64
@@ -91,14 +86,16 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 		host = "proxy"
 	}
 	a := &App{opts: opts, log: logger, cfg: cfg, commands: command.Embedded(), instance: fmt.Sprintf("%s-%d", host, os.Getpid())}
-	a.libraries, a.shapes = newLibraries(a), newShapes(logger)
 	a.slow = metrics.NewSlowLog(cfg.Slowlog.Size, cfg.Slowlog.Arguments)
 	a.metrics = metrics.New(metrics.Options{
 		Version: opts.Version, MaxScripts: cfg.Metrics.MaxScripts, NativeHistograms: cfg.Metrics.NativeHistograms,
 		Wake: func(shard int) { a.server.Wake(shard) },
 	})
-	dial, err := newDialer(cfg.Upstream)
+	dial, err := newDialer(cfg.Upstream, &a.bridge, logger)
 	if err != nil {
+		return nil, err
+	}
+	if a.users, err = users(cfg); err != nil {
 		return nil, err
 	}
 	a.monitor = topology.New(topology.Options{
@@ -118,7 +115,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	if loops == 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	first := proxy.NewGeneration(0, settings(cfg), a.commands, proxy.NewScriptTable(nil, nil, nil))
+	first := proxy.NewGeneration(0, a.settings(), a.commands, proxy.NewScriptTable(nil, nil, nil))
 	service, identity := identityOf(cfg)
 	a.server, err = proxy.New(proxy.Options{
 		Loops: loops, Topology: a.monitor, Metrics: a.metrics, SlowLog: a.slow,
@@ -155,8 +152,13 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 	wait, cancel := context.WithTimeout(ctx, startWait)
 	a.monitor.Start(wait)
 	cancel()
+	a.listeners = a.cfg.Listen
+	var err error
+	if a.fronts, err = a.newFronts(a.listeners); err != nil {
+		return nil, err
+	}
 	var addrs []string
-	for i, l := range a.cfg.Listen {
+	for i, l := range a.listeners {
 		ln, err := a.server.Listen(l.Address, os.FileMode(l.UnixMode))
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
@@ -169,28 +171,17 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 		a.serving.Add(1)
 		go func() {
 			defer a.serving.Done()
-			a.server.Serve(ln, i)
+			a.accept(ln, i)
 		}()
 	}
 	if a.cfg.Admin.Listen != "" {
 		a.admin = admin.New(admin.Options{
-			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Reload: a.Reload, Desk: a.desk,
+			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Reload: a.Reload,
 			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
 		})
 		addr, err := a.admin.Listen(a.cfg.Admin.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Admin.Listen, err)
-		}
-		addrs = append(addrs, addr)
-	}
-	if a.cfg.Console.Listen != "" {
-		a.console = console.New(console.Options{
-			Desk: a.desk, Version: a.opts.Version,
-			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
-		})
-		addr, err := a.console.Listen(a.cfg.Console.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Console.Listen, err)
 		}
 		addrs = append(addrs, addr)
 	}
@@ -207,6 +198,11 @@ func (a *App) Stop() error {
 	a.log.Info("draining", "sessions", a.server.Sessions(), "timeout", a.cfg.Limits.DrainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Limits.DrainTimeout)
 	defer cancel()
+	for _, front := range a.fronts {
+		if front != nil {
+			front.Stop()
+		}
+	}
 	left := a.server.Drain(ctx)
 	a.Close()
 	if left > 0 {
@@ -222,10 +218,6 @@ func (a *App) Close() {
 	if a.admin != nil {
 		a.admin.Close()
 	}
-	if a.console != nil {
-		a.console.Close()
-	}
-	a.background.Stop()
 	a.monitor.Close()
 	if a.registry != nil {
 		if err := a.registry.Close(); err != nil {
@@ -233,6 +225,7 @@ func (a *App) Close() {
 		}
 	}
 	a.server.Close()
+	a.bridge.Close(flushTime)
 	a.serving.Wait()
 }
 
@@ -257,34 +250,38 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	for _, w := range warnings {
 		a.log.Warn(w.Text, "file", w.File, "line", w.Line, "key", w.Path)
 	}
+	secured, err := listenerTLS(cfg.Listen, a.log)
+	if err != nil {
+		return err
+	}
+	clients, err := users(cfg)
+	if err != nil {
+		return err
+	}
 	if _, err := a.registry.Declare(ctx, declared(cfg)); err != nil {
 		return err
 	}
+	a.secure(cfg.Listen, secured)
 	a.mu.Lock()
-	a.cfg = cfg
+	if cfg.Auth.Mode != a.cfg.Auth.Mode {
+		a.log.Warn("auth.mode changes with a restart only", "mode", a.cfg.Auth.Mode)
+	}
+	a.cfg, a.users = cfg, clients
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
-	a.publish()
+	a.publish(a.registry.Snapshot())
 	return nil
 }
 
-// publish makes a generation of the current configuration and snapshot. It
-// looks at both under the lock, so that of two at a time the later one has
-// the newer.
-func (a *App) publish() {
+// publish makes a generation of the current configuration and snapshot.
+func (a *App) publish(snap *registry.Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	snap := a.registry.Snapshot()
 	table, active := a.scripts.compile(snap)
 	a.gens++
-	a.server.Apply(proxy.NewGeneration(a.gens, settings(a.cfg), a.commands, table))
+	a.server.Apply(proxy.NewGeneration(a.gens, a.settings(), a.commands, table))
 	a.metrics.SetActiveVersions(active)
 	a.metrics.RegistryRevision(snap.Revision)
-	overrides := 0
-	for _, s := range snap.Scripts {
-		overrides += boolInt(s.Override)
-	}
-	a.metrics.RegistryOverrides(overrides)
 }
 
 // ready says whether the proxy should get traffic, and why not.

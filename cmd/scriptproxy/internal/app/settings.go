@@ -3,15 +3,14 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/proxy"
+	"github.com/scriptproxy/scriptproxy/proxy/edge"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
@@ -83,30 +82,22 @@ const maxUnsent = 8 << 20
 
 // dialer connects to nodes, with TLS where configured.
 type dialer struct {
-	tls *tls.Config
+	tls    *edge.ClientTLS // nil without
+	bridge *edge.Bridge
 }
 
-func newDialer(u config.Upstream) (*dialer, error) {
-	d := &dialer{}
+func newDialer(u config.Upstream, b *edge.Bridge, logger *slog.Logger) (*dialer, error) {
+	d := &dialer{bridge: b}
 	if !u.TLS.Enabled {
 		return d, nil
 	}
-	d.tls = &tls.Config{ServerName: u.TLS.ServerName, InsecureSkipVerify: u.TLS.InsecureSkipVerify, MinVersion: tls.VersionTLS12}
-	if u.TLS.CAFile != "" {
-		pem, err := os.ReadFile(u.TLS.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read upstream.tls.ca_file: %w", err)
-		}
-		d.tls.RootCAs = x509.NewCertPool()
-		if !d.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("upstream.tls.ca_file %s holds no certificate", u.TLS.CAFile)
-		}
-	}
-	if u.TLS.CertFile != "" {
-		d.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(u.TLS.CertFile, u.TLS.KeyFile)
-			return &cert, err
-		}
+	var err error
+	d.tls, err = edge.NewClientTLS(edge.ClientFiles{
+		CAFile: u.TLS.CAFile, CertFile: u.TLS.CertFile, KeyFile: u.TLS.KeyFile,
+		ServerName: u.TLS.ServerName, InsecureSkipVerify: u.TLS.InsecureSkipVerify,
+	}, logger)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.tls: %w", err)
 	}
 	return d, nil
 }
@@ -118,14 +109,15 @@ func (d *dialer) conn(ctx context.Context, addr string) (net.Conn, error) {
 		var nd net.Dialer
 		return nd.DialContext(ctx, network, address)
 	}
-	td := tls.Dialer{Config: d.tls}
+	td := tls.Dialer{Config: d.tls.For(address)}
 	return td.DialContext(ctx, network, address)
 }
 
-// fd opens a connection for a loop.
+// fd opens a connection for a loop. ctx bounds the handshake, too.
 func (d *dialer) fd(ctx context.Context, addr string) (int, error) {
 	if d.tls != nil {
-		return -1, errors.New("TLS to the upstream is not available in this build")
+		network, address := config.SplitAddress(addr)
+		return d.bridge.Dial(ctx, network, address, d.tls.For(address))
 	}
 	c, err := d.conn(ctx, addr)
 	if err != nil {
