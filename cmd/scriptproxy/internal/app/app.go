@@ -10,10 +10,13 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/admin"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/console"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/operate"
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/policy/registry"
 	"github.com/scriptproxy/scriptproxy/proxy"
@@ -40,8 +43,16 @@ type App struct {
 	monitor  *topology.Monitor
 	server   *proxy.Server
 	registry *registry.Registry
+	desk     *operate.Desk
 	admin    *admin.Server
+	console  *console.Server
 	instance string
+
+	declared   atomic.Bool // the configuration, for the first time
+	background background
+	libraries  *libraries
+	compacted  compactions
+	shapes     *shapes
 
 	bridge    edge.Bridge
 	listeners []config.Listener // as they were started
@@ -86,6 +97,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 		host = "proxy"
 	}
 	a := &App{opts: opts, log: logger, cfg: cfg, commands: command.Embedded(), instance: fmt.Sprintf("%s-%d", host, os.Getpid())}
+	a.libraries, a.shapes = newLibraries(a), newShapes(logger)
 	a.slow = metrics.NewSlowLog(cfg.Slowlog.Size, cfg.Slowlog.Arguments)
 	a.metrics = metrics.New(metrics.Options{
 		Version: opts.Version, MaxScripts: cfg.Metrics.MaxScripts, NativeHistograms: cfg.Metrics.NativeHistograms,
@@ -176,12 +188,23 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 	}
 	if a.cfg.Admin.Listen != "" {
 		a.admin = admin.New(admin.Options{
-			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Reload: a.Reload,
+			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Reload: a.Reload, Desk: a.desk,
 			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
 		})
 		addr, err := a.admin.Listen(a.cfg.Admin.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Admin.Listen, err)
+		}
+		addrs = append(addrs, addr)
+	}
+	if a.cfg.Console.Listen != "" {
+		a.console = console.New(console.Options{
+			Desk: a.desk, Version: a.opts.Version,
+			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
+		})
+		addr, err := a.console.Listen(a.cfg.Console.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Console.Listen, err)
 		}
 		addrs = append(addrs, addr)
 	}
@@ -218,6 +241,10 @@ func (a *App) Close() {
 	if a.admin != nil {
 		a.admin.Close()
 	}
+	if a.console != nil {
+		a.console.Close()
+	}
+	a.background.Stop()
 	a.monitor.Close()
 	if a.registry != nil {
 		if err := a.registry.Close(); err != nil {
@@ -269,19 +296,27 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	a.cfg, a.users = cfg, clients
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
-	a.publish(a.registry.Snapshot())
+	a.publish()
 	return nil
 }
 
-// publish makes a generation of the current configuration and snapshot.
-func (a *App) publish(snap *registry.Snapshot) {
+// publish makes a generation of the current configuration and snapshot. It
+// looks at both under the lock, so that of two at a time the later one has
+// the newer.
+func (a *App) publish() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	snap := a.registry.Snapshot()
 	table, active := a.scripts.compile(snap)
 	a.gens++
 	a.server.Apply(proxy.NewGeneration(a.gens, a.settings(), a.commands, table))
 	a.metrics.SetActiveVersions(active)
 	a.metrics.RegistryRevision(snap.Revision)
+	overrides := 0
+	for _, s := range snap.Scripts {
+		overrides += boolInt(s.Override)
+	}
+	a.metrics.RegistryOverrides(overrides)
 }
 
 // ready says whether the proxy should get traffic, and why not.
