@@ -32,7 +32,7 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 	case equalFold(sub, "ID"):
 		s.reply(":" + strconv.FormatUint(s.id, 10) + crlf)
 	case equalFold(sub, "GETNAME"):
-		s.replyName()
+		s.reply(s.nameReply())
 	case equalFold(sub, "SETNAME") && r.Len() == 3:
 		name := string(r.Arg(2))
 		if !validName(name) {
@@ -68,15 +68,15 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 	return true
 }
 
-func (s *session) replyName() {
+// nameReply is the answer to CLIENT GETNAME.
+func (s *session) nameReply() string {
 	switch {
 	case s.ext != nil && s.ext.name != "":
-		s.replyBulk(s.ext.name)
+		return s.bulk(s.ext.name)
 	case s.flags&resp3 != 0:
-		s.reply("_\r\n")
-	default:
-		s.reply("$-1\r\n")
+		return "_\r\n"
 	}
+	return "$-1\r\n"
 }
 
 // replyBulk answers with text: verbatim in RESP3 where it is many lines long.

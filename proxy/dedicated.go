@@ -113,8 +113,11 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 		return s.forward(r, false)
 	}
 	kind := kindPlain
-	if cmd.Op == command.OpExec && s.ext != nil && s.ext.selected != nil {
-		kind = kindSelect
+	switch {
+	case cmd.Op == command.OpExec && s.ext != nil && len(s.ext.notes) > 0:
+		kind = kindExec
+	case cmd.Op == command.OpMulti && s.state&inMulti == 0:
+		kind = kindMulti
 	}
 	p, ok := s.own(r, kind)
 	if p == nil {
@@ -122,6 +125,10 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 	}
 	switch cmd.Op {
 	case command.OpMulti:
+		if s.state&inMulti != 0 {
+			s.multi-- // refused, not queued
+			break
+		}
 		s.state |= inMulti
 		s.multi = 0
 		if s.ext != nil {
@@ -129,7 +136,9 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 			s.ext.multi = nil
 		}
 	case command.OpWatch:
-		if s.state&inMulti == 0 {
+		if s.state&inMulti != 0 {
+			s.multi-- // refused, not queued
+		} else {
 			s.state |= watching
 		}
 	case command.OpUnwatch:
@@ -137,11 +146,17 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 			s.state &^= watching
 		}
 	case command.OpExec, command.OpDiscard:
+		if s.state&inMulti == 0 {
+			break // refused: what is watched stays watched
+		}
 		if cmd.Op == command.OpExec {
 			s.execScripts(p)
 		}
 		if s.ext != nil {
-			p.group = s.ext.selected
+			p.notes, s.ext.notes = s.ext.notes, nil
+			if kind == kindExec {
+				s.flags |= holdDrain // what follows may ask for what the notes change
+			}
 			s.ext.selected = nil
 		}
 		s.state &^= inMulti | watching
@@ -206,8 +221,7 @@ func (n *subscriptions) none() bool { return n.channels == 0 && n.patterns == 0 
 // subscribe sends a SUBSCRIBE, an UNSUBSCRIBE, or a kin of theirs.
 func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 	if s.state&inMulti != 0 {
-		s.state |= sticky | tainted
-		return s.forward(r, false)
+		return s.inTransaction(cmd, r)
 	}
 	p, ok := s.own(r, kindSubscribe)
 	if p == nil {
@@ -360,6 +374,7 @@ type extra struct {
 	subs                      subscriptions
 	selected                  *upstream.Group  // SELECT inside MULTI
 	queued                    map[*Script]bool // bodies sent inside MULTI
+	notes                     []txNote         // on commands queued inside MULTI
 	multi                     *queuedScripts   // script calls inside MULTI
 	addr, laddr               string
 	softSince                 int64

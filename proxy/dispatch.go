@@ -27,9 +27,6 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 	}
 	w.shard.Request(requestClass(cmd))
 	s.last = cmd
-	if s.state&inMulti != 0 {
-		s.multi++
-	}
 	if s.inflight >= uint32(w.gen.Settings.Pipeline) {
 		return s.hold(holdDrain)
 	}

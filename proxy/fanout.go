@@ -178,8 +178,11 @@ func (s *session) scriptAdmin(cmd *command.Command, r *resp.Request) bool {
 	}
 	sub := r.Arg(1)
 	if s.state&inMulti != 0 {
-		if equalFold(sub, "FLUSH") && s.ext != nil {
-			clear(s.ext.queued) // calls queued behind it bring their bodies anew
+		if cmd.Op == command.OpScript && equalFold(sub, "FLUSH") {
+			if s.ext != nil {
+				clear(s.ext.queued) // calls queued behind it bring their bodies anew
+			}
+			return s.inTransaction(cmd, r)
 		}
 		return s.forward(r, false)
 	}
@@ -243,6 +246,13 @@ func (s *session) scriptExists(r *resp.Request) bool {
 	})
 }
 
+// flushed takes note of a node that has forgotten its scripts because a
+// client asked for it.
+func (s *Server) flushed(n *topology.Node) {
+	s.known.flush()
+	n.LostScripts(n.Epoch())
+}
+
 // scriptFlush clears what clients loaded. Registered scripts live on: they
 // are loaded again behind the clients' backs.
 func (s *session) scriptFlush(r *resp.Request) bool {
@@ -250,9 +260,8 @@ func (s *session) scriptFlush(r *resp.Request) bool {
 	return s.fan(r.Raw(), false, func(parts []*part) []byte {
 		reply := firstReply(parts)
 		if len(reply) > 0 && reply[0] == '+' {
-			srv.known.flush()
 			for _, t := range parts {
-				t.node.LostScripts(t.node.Epoch())
+				srv.flushed(t.node)
 			}
 		}
 		return reply

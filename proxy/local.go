@@ -81,21 +81,6 @@ func (s *session) identity(cmd *command.Command, r *resp.Request) bool {
 	return s.client(cmd, r)
 }
 
-// inTransaction queues a command on the connection itself behind MULTI.
-func (s *session) inTransaction(cmd *command.Command, r *resp.Request) bool {
-	if cmd.Op == command.OpSelect {
-		if db, err := strconv.Atoi(string(r.Arg(1))); err == nil && db >= 0 && db < maxDB {
-			k := s.group.Key()
-			k.DB = db
-			s.needExtra().selected = s.group.With(k)
-			s.state |= tainted
-		}
-		return s.forward(r, false)
-	}
-	s.state |= sticky | tainted
-	return s.forward(r, false)
-}
-
 func (s *session) quit() {
 	if s.head == nil {
 		s.reply("+OK\r\n")

@@ -26,6 +26,10 @@ const (
 	kindAuth
 	// kindSubscribe is answered by as many items as it names channels.
 	kindSubscribe
+	// kindExec is the reply to a transaction in which there are notes.
+	kindExec
+	// kindMulti begins a transaction, unless the server refuses.
+	kindMulti
 	// kindSwallow keeps the reply from the client.
 	kindSwallow
 	// kindWait is a WAIT; see wait.go.
@@ -65,6 +69,7 @@ type pending struct {
 	watched  watched
 	group    *upstream.Group // kindSelect, kindAuth: the session's when it works
 	greeting *greeting       // kindAuth: what HELLO asked for besides
+	notes    []txNote        // kindExec
 	left     int             // kindSubscribe: confirmations to come
 	many     *fanout         // kindPart
 }
@@ -166,6 +171,14 @@ func (p *pending) whole() {
 	case kindWait:
 		if p.text != "" {
 			p.buf, p.text = append(p.buf[:0], p.text...), ""
+		}
+		p.settle()
+	case kindExec:
+		p.executed()
+		p.settle()
+	case kindMulti:
+		if s != nil && reply[0] == '-' {
+			s.state &^= inMulti
 		}
 		p.settle()
 	case kindSubscribe:

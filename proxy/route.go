@@ -164,6 +164,9 @@ func (s *session) occupy(link *upstream.Link, p *pending) {
 	if !p.read {
 		s.writes++
 	}
+	if s.state&inMulti != 0 {
+		s.multi++
+	}
 	s.enqueue(p)
 }
 

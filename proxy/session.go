@@ -97,8 +97,8 @@ type session struct {
 	writes     uint32 // of them, not reads
 	flags      uint32
 	state      sessionState
-	multi      uint16 // requests queued since MULTI
 	listener   uint16
+	multi      uint32 // requests queued since MULTI
 	midReply   bool // the reply at the head is partly sent
 	blocked    bool // a blocking command is in flight
 }
