@@ -36,10 +36,10 @@ type scriptCall struct {
 	script *Script // nil when neither sha nor name is known here
 	// unproven is what the sha may mean, while script is nil; see prove.
 	unproven *Script
-	node    *topology.Node
-	epoch   uint32
-	keys    int
-	replica bool
+	node     *topology.Node
+	epoch    uint32
+	keys     int
+	replica  bool
 	// asRO tells that the call was made read-only here, not by the client.
 	asRO bool
 	// gaveBody tells that the client sent the body.
@@ -233,7 +233,7 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	withBody := false
 	switch {
 	case c.inTx:
-		withBody = s.firstInMulti(script) || c.gaveBody && s.group.BodiesOnly
+		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !script.proven.Load())
 	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
 		withBody = true
 	case set.LoosePipelining:
