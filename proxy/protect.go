@@ -63,11 +63,10 @@ type protect struct {
 
 // nodeSeen is what a loop has noticed of a node.
 type nodeSeen struct {
-	// busyFrom and busyTo enclose the BUSY replies of late. They come while
-	// something else runs, and so say nothing about its end.
-	busyFrom, busyTo int64
-	// at is the latest sign that the node had ended something, as of tick.
-	at, tick int64
+	busy int64 // when it last refused a request because it runs a script
+	// worked is when it last showed that it had carried something out, as
+	// looked up at tick.
+	worked, tick int64
 }
 
 func (w *worker) initProtect(d *watchdog.Dog, nodes []*topology.Node) {
@@ -134,7 +133,7 @@ func (w *worker) tick() {
 // look measures a script call at the head of its link.
 func (w *worker) look(p *pending, settings *Settings, now int64) {
 	t, node := &p.watched, p.link.Node
-	began := max(p.Sent, p.link.LastReply(), w.progress(node, now))
+	began := max(p.Sent, p.link.LastReply(), w.worked(node, now))
 	age := time.Duration(now - began)
 	deadline := p.deadline(settings)
 	overdue := deadline > 0 && age >= deadline
@@ -169,31 +168,16 @@ func (w *worker) alone(p *pending) bool {
 	return true
 }
 
-// progress is when the node last showed that it had come to the end of
-// something: by a reply on one of this loop's shared links that is not BUSY,
-// or by the end of a run on any loop.
-func (w *worker) progress(n *topology.Node, now int64) int64 {
+// worked is when the node last showed that it had come to the end of
+// something: by a reply on one of this loop's shared links, or by the end of
+// a run on any loop.
+func (w *worker) worked(n *topology.Node, now int64) int64 {
 	seen := &w.protect.nodes[n.Index]
-	if seen.tick == now {
-		return seen.at
+	if seen.tick != now {
+		seen.tick = now
+		seen.worked = max(w.pool.Worked(n), w.protect.running[n.Index].Heard())
 	}
-	seen.tick = now
-	seen.at = max(seen.at, w.protect.running[n.Index].Heard())
-	w.pool.EachShared(n, func(at int64) {
-		if at > seen.at && (at < seen.busyFrom || at > seen.busyTo) {
-			seen.at = at
-		}
-	})
-	return seen.at
-}
-
-// sawBusy notes a BUSY reply.
-func (w *worker) sawBusy(n *topology.Node) {
-	seen, now := &w.protect.nodes[n.Index], w.loop.Now()
-	if seen.busyFrom == 0 || now-seen.busyTo > int64(time.Second) {
-		seen.busyFrom = now
-	}
-	seen.busyTo = now
+	return seen.worked
 }
 
 // deadline is how long a call may run; 0 for as long as it likes.
@@ -206,7 +190,7 @@ func (p *pending) deadline(settings *Settings) time.Duration {
 
 // callOf describes a call for the watchdog.
 func (p *pending) callOf(settings *Settings, deadline time.Duration) watchdog.Call {
-	c := watchdog.Call{Node: p.link.Node, Deadline: deadline, Label: p.label(), Metric: metricOf(p.call.script)}
+	c := watchdog.Call{Node: p.link.Node, Deadline: deadline, Label: p.label()}
 	if p.call.function {
 		c.Kind = watchdog.KindFunction
 	}
@@ -215,6 +199,7 @@ func (p *pending) callOf(settings *Settings, deadline time.Duration) watchdog.Ca
 		c.Opaque = true
 		script = e.only()
 	}
+	c.Metric = metricOf(script)
 	if script != nil {
 		c.Name, c.Version = script.Name, script.Version
 		c.Breaker = script.breakerOr(settings.Breaker)
@@ -305,7 +290,6 @@ func (w *worker) endRun(p *pending, how watchdog.End, now int64) (struck bool) {
 		return false
 	}
 	if how == watchdog.EndReplied || how == watchdog.EndKilled {
-		w.protect.nodes[r.Node.Index].busyFrom = 0
 		if how == watchdog.EndKilled || t.alone && r.Deadline > 0 && r.Age(now) >= r.Deadline {
 			w.srv.dog.Strike(r)
 		}

@@ -95,7 +95,7 @@ func (w *worker) busyText(n *topology.Node, now int64) string {
 	if r := w.protect.running[n.Index].Oldest(); r != nil {
 		return fmt.Sprintf("-BUSY %s is busy: %s has run %s; the command did not run\r\n", n.Addr, r.Label, roundAge(r.Age(now)))
 	}
-	return fmt.Sprintf("-BUSY %s has been busy for %s, with what did not come through this proxy; the command did not run\r\n", n.Addr, roundAge(n.BusyFor(now)))
+	return fmt.Sprintf("-BUSY %s has been busy for %s, not with a script that this proxy knows of; the command did not run\r\n", n.Addr, roundAge(n.BusyFor(now)))
 }
 
 // roundAge makes a time readable: 340ms, 1.4s.
@@ -119,7 +119,7 @@ func (w *worker) sweepHeld(now int64) {
 			if h.p != nil && h.p.watched.on {
 				h.p.unwatch()
 			}
-		case l.running[h.node.Index].Busy(now) == 0 && now >= l.nodes[h.node.Index].busyTo+int64(tickEvery):
+		case l.running[h.node.Index].Busy(now) == 0 && now >= l.nodes[h.node.Index].busy+int64(tickEvery):
 			h.release()
 		case now-h.since >= wait:
 			l.expiredAt = now
@@ -193,7 +193,7 @@ func (p *pending) parkBusy(line []byte) bool {
 		return false
 	}
 	s, w, node := p.s, p.w, p.link.Node
-	w.sawBusy(node)
+	w.protect.nodes[node.Index].busy = w.loop.Now()
 	if s == nil || p.link.Dedicated || s.remote != 1 || s.flags&(closing|uploading) != 0 || s.upload != nil {
 		return false
 	}
@@ -216,7 +216,7 @@ func (p *pending) parkBusy(line []byte) bool {
 // sent again: its own script might have said so.
 func (p *pending) refusedCall() bool {
 	if isBusyReply(p.buf) && !p.read {
-		p.w.sawBusy(p.link.Node)
+		p.w.protect.nodes[p.link.Node.Index].busy = p.w.loop.Now()
 		return false
 	}
 	if !p.parkBusy(p.buf) {

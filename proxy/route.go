@@ -94,11 +94,18 @@ func (s *session) replica(view *topology.View) *upstream.Link {
 		if !s.fit(node) {
 			continue
 		}
-		if link, err := s.group.Shared(node); err == nil {
+		if link, err := s.group.Shared(node); err == nil && s.trusts(link) {
 			return link
 		}
 	}
 	return nil
+}
+
+// trusts tells whether a link to a replica leads to the server of which the
+// node speaks: a new link may lead to one that was started anew, with other
+// data, until the node has been asked since.
+func (s *session) trusts(link *upstream.Link) bool {
+	return s.w.gen.Settings.Consistency == ConsistencyEventual || link.ReadyAt() > 0 && link.ReadyAt() < link.Node.CaughtUp()
 }
 
 // replicaInstead is a link to a replica for a read that was lost with its

@@ -114,6 +114,9 @@ func New(o Options) (*Server, error) {
 		o.Metrics.Links(s.nodeMetric(n), kind, int64(delta))
 	}
 	up.OnFail = func(n *topology.Node, err error) {
+		if !errors.Is(err, errReleased) {
+			n.Doubt(loop.Now())
+		}
 		if !errors.Is(err, errReleased) && !errors.Is(err, loop.ErrStopped) {
 			s.log.Debug("link ended", "node", n.Addr, "error", err)
 		}

@@ -188,14 +188,16 @@ func (g *Group) Existing(n *topology.Node) *Link {
 	return nil
 }
 
-// EachShared calls f with the time of the last reply on every shared link to
-// a node.
-func (p *Pool) EachShared(n *topology.Node, f func(lastReply int64)) {
+// Worked is when a shared link to a node last brought the reply to a request
+// that the node has carried out: any but an error, which may say that it was
+// refused.
+func (p *Pool) Worked(n *topology.Node) (at int64) {
 	for _, g := range p.groups {
 		if l := g.Existing(n); l != nil {
-			f(l.lastReply)
+			at = max(at, l.worked)
 		}
 	}
+	return at
 }
 
 // Dedicate lends a link to one session.

@@ -62,6 +62,8 @@ type Link struct {
 	head, tail *Call
 	pending    int
 	lastReply  int64
+	readyAt    int64 // 0 until it is ready
+	worked     int64 // when the last complete reply that is no error was read
 	reply      resp.Reply
 	item       []byte
 	waiters    []Waiter
@@ -83,6 +85,9 @@ func (l *Link) Ready() bool { return l.state == linkReady }
 
 // Pending is the number of calls without a complete reply.
 func (l *Link) Pending() int { return l.pending }
+
+// ReadyAt is when the link was connected and had said its handshake; 0 before.
+func (l *Link) ReadyAt() int64 { return l.readyAt }
 
 // LastReply is when the last complete reply was read.
 func (l *Link) LastReply() int64 { return l.lastReply }
@@ -243,8 +248,12 @@ func (l *Link) finish(piece []byte) {
 	l.pending--
 	l.begun = false
 	end := c.off + uint64(c.n)
+	worked := len(piece) > 0 && piece[0] != '-'
 	c.Owner.Reply(c, piece, true)
 	l.lastReply = l.group.pool.loop.Now()
+	if worked {
+		l.worked = l.lastReply
+	}
 	if l.state == linkClosed {
 		return
 	}
@@ -388,6 +397,7 @@ func (h *handshake) Lost(*Call, bool, error) {}
 
 func (l *Link) open() {
 	l.state = linkReady
+	l.readyAt = l.group.pool.loop.Now()
 	l.out.gate = math.MaxUint64
 	l.group.linkReady(l)
 	l.Flush()

@@ -1,0 +1,5 @@
+//go:build linux && !race
+
+package protect
+
+const raceDetector = false
