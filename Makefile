@@ -6,6 +6,7 @@
 # make lint         gofmt, go vet, staticcheck, and who may import whom
 # make fuzz         every fuzz target for FUZZTIME
 # make docs-check   links and commands in the documents
+# make test-compat  the tests of the whole program on Redis 6.0, Redis 8.0 and Valkey 8.1; COMPATFLAGS="-help" lists what can be chosen
 
 GO          ?= go
 # What the program calls itself; empty for what Go makes of the newest tag and the commit.
@@ -15,6 +16,7 @@ FUZZTIME    ?= 10s
 FUZZBUDGET  ?=
 BENCHFLAGS  ?=
 TESTFLAGS   ?=
+COMPATFLAGS ?=
 # The race detector makes the tests about five times slower; one package needs a minute or two on two cores.
 TESTTIMEOUT ?= 10m
 
@@ -27,7 +29,7 @@ LDFLAGS  := -s -w $(if $(VERSION),-X github.com/scriptproxy/scriptproxy/cmd/scri
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build cross demo test bench bench-docs bench-smoke lint fuzz docs-check clean
+.PHONY: build cross demo test test-compat bench bench-docs bench-smoke lint fuzz docs-check clean
 
 build:
 	$(BUILD) -o bin/scriptproxy ./cmd/scriptproxy
@@ -44,6 +46,10 @@ demo: build
 test:
 	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+test-compat:
+	@.ci/packages redis-server redis-cli
+	$(GO) run ./test/compat $(COMPATFLAGS)
 
 bin/bench: FORCE
 	$(GO) build -buildvcs=false -o bin/bench ./test/bench
