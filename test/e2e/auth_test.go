@@ -25,7 +25,7 @@ func secretFile(t *testing.T, password string) string {
 func TestServiceModeReachesTheServerWithUsernameAndPasswordFile(t *testing.T) {
 	t.Parallel()
 	const password = "service-pa55"
-	server := redisserver.Start(t, redisserver.Password("default-pa55"), redisserver.ACL("svc on >"+password+" ~* &* +@all"))
+	server := redisserver.Start(t, redisserver.Password("default-pa55"), redisserver.ACL("svc on >"+password+" ~* "+allChannels(t)+"+@all"))
 	p := startProxy(t, server, nil, set("auth.mode", "service"), set("upstream.username", "svc"), set("upstream.password_file", secretFile(t, password)),
 		script("append", []string{appendBody}))
 	c := p.client()
@@ -70,7 +70,7 @@ func TestWrongPasswordOfTheProxyIsSaidAndNotShown(t *testing.T) {
 func TestPassthroughLetsTheServerCheckEachClient(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t, redisserver.Password("default-pa55"),
-		redisserver.ACL("alice on >alice-pa55 ~alice:* &* +@all -flushall", "bob on >bob-pa55 ~* &* +@all -evalsha -eval", "proxy on >proxy-pa55 ~* &* +@all"))
+		redisserver.ACL("alice on >alice-pa55 ~alice:* "+allChannels(t)+"+@all -flushall", "bob on >bob-pa55 ~* "+allChannels(t)+"+@all -evalsha -eval", "proxy on >proxy-pa55 ~* "+allChannels(t)+"+@all"))
 	p := startProxy(t, server, nil, set("upstream.username", "proxy"), set("upstream.password_file", secretFile(t, "proxy-pa55")),
 		script("append", []string{appendBody}))
 
@@ -81,7 +81,11 @@ func TestPassthroughLetsTheServerCheckEachClient(t *testing.T) {
 		{"HELLO", "3", "AUTH", "alice", "wrong"}, {"AUTH", "alice", "alice-pa55"},
 		{"SET", "other", "v"}, {"FLUSHALL"}, {"ACL", "WHOAMI"},
 	} {
-		if got, want := alice.do(call...), s.do(call...); got != want {
+		got, want := alice.do(call...), s.do(call...)
+		if !since(t, 6, 2) && (call[0] == "NOSUCH" || call[0] == "HELLO") && got[0] == '-' && want[0] == '-' {
+			continue // Redis 6.0 refuses these as well, in words that it changed with 6.2
+		}
+		if got != want {
 			t.Errorf("%q: %q, the server says %q", call, got, want)
 		}
 	}
@@ -115,11 +119,13 @@ func TestPassthroughLetsTheServerCheckEachClient(t *testing.T) {
 	if got := bob.do("SET", "other", "v"); !strings.HasPrefix(got, "-NOPERM ") {
 		t.Errorf("SET as alice: %q", got)
 	}
-	if got := bob.do("RESET"); got != "+RESET\r\n" {
-		t.Errorf("RESET: %q", got)
-	}
-	if got := bob.do("GET", "k"); got != "-NOAUTH Authentication required.\r\n" {
-		t.Errorf("after RESET: %q", got)
+	if since(t, 6, 2) {
+		if got := bob.do("RESET"); got != "+RESET\r\n" {
+			t.Errorf("RESET: %q", got)
+		}
+		if got := bob.do("GET", "k"); got != "-NOAUTH Authentication required.\r\n" {
+			t.Errorf("after RESET: %q", got)
+		}
 	}
 	for _, secret := range []string{"alice-pa55", "bob-pa55", "proxy-pa55"} {
 		if strings.Contains(p.log(), secret) {
