@@ -77,15 +77,6 @@ func (c *Conn) Attach(l *Loop, fd int, h Handler) error {
 	return nil
 }
 
-// Detach gives the descriptor back to the caller without closing it, with
-// nothing received or unsent kept: for a move to another loop.
-func (c *Conn) Detach() int {
-	fd := int(c.fd)
-	unix.EpollCtl(c.loop.ep, unix.EPOLL_CTL_DEL, fd, nil)
-	c.leave()
-	return fd
-}
-
 func (c *Conn) leave() {
 	l := c.loop
 	s := &l.slots[c.slot]

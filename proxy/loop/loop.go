@@ -294,12 +294,3 @@ func (l *Loop) shutdown() {
 	unix.Close(l.wakeFD)
 	unix.Close(l.ep)
 }
-
-// Each calls f for every connection of the loop.
-func (l *Loop) Each(f func(Handler)) {
-	for i := range l.slots {
-		if c := l.slots[i].conn; c != nil {
-			f(c.h)
-		}
-	}
-}
