@@ -76,19 +76,28 @@ func (s *session) refuse(cmd *command.Command, r *resp.Request) bool {
 	}
 	if cmd.IsContainer() && r.Len() > 1 {
 		sub := cmd.Sub(r.Arg(1))
-		if sub == nil {
+		if sub == nil || sub.Absent {
 			s.reply(fmt.Sprintf("-ERR unknown subcommand '%s'. Try %s HELP.\r\n", oneLine(string(clip(r.Arg(1), 128))), cmd.Name))
 			return true
 		}
 		cmd = sub
 	}
+	refusal := ""
 	switch {
 	case !cmd.ArityOK(r.Len()):
-		s.reply("-ERR wrong number of arguments for '" + strings.ToLower(cmd.Name) + "' command\r\n")
+		refusal = "wrong number of arguments for '" + strings.ToLower(cmd.Name) + "' command\r\n"
 	case cmd.Flags&command.NoAuth != 0:
 		return false
+	case cmd.Op == command.OpExec:
+		refusal = textNoAuth[1:]
 	default:
 		s.reply(textNoAuth)
+		return true
+	}
+	if cmd.Op == command.OpExec {
+		s.reply("-EXECABORT Transaction discarded because of: " + refusal)
+	} else {
+		s.reply("-ERR " + refusal)
 	}
 	return true
 }
@@ -107,6 +116,18 @@ func (s *session) refuseUnheard(cmd *command.Command) bool {
 	}
 	s.replyDynamic(unavailable(v.Primary, false, errors.New(v.Primary.LastError())))
 	return true
+}
+
+// helloNoAuth is textHelloNoAuth as the server behind has it: before 7.2 it
+// left the protocol out.
+func (s *Server) helloNoAuth() string {
+	version := s.topo.Hello().Version
+	for _, old := range []string{"6.", "7.0."} {
+		if strings.HasPrefix(version, old) {
+			return strings.Replace(textHelloNoAuth, "HELLO <proto> AUTH", "HELLO AUTH", 1)
+		}
+	}
+	return textHelloNoAuth
 }
 
 // unknownCommand is server.c's commandCheckExistence.
@@ -150,8 +171,9 @@ func (s *session) auth(r *resp.Request) bool {
 // name is AUTH with a password alone, the user "default". It returns the
 // refusal, and then the session stays who it was.
 //
-// The user's name is what ACL WHOAMI, CLIENT LIST and the slow log show. Scripts and
-// everything else that runs on the server see the server's user.
+// The user's name is what ACL WHOAMI, CLIENT LIST and the slow log show. What
+// the server itself tells, such as ACL WHOAMI inside MULTI or ACL LOG, names
+// the server's user.
 func (s *session) login(name, password []byte) (refusal string) {
 	users := s.w.gen.Settings.Users
 	alone := name == nil
@@ -260,8 +282,8 @@ func (w *worker) dropRemoved(users *Users) {
 	}
 }
 
-// whoAmI answers ACL WHOAMI in service mode. In a transaction or a script the
-// server answers, with its own user.
+// whoAmI answers ACL WHOAMI in service mode, with the proxy's name for the
+// user. In a transaction the server answers, with its own.
 func (s *session) whoAmI(cmd *command.Command, r *resp.Request) bool {
 	if !s.w.srv.service || cmd.Name != "ACL" || r.Len() != 2 || !equalFold(r.Arg(1), "WHOAMI") || s.state&inMulti != 0 {
 		return false

@@ -245,7 +245,7 @@ func (s *session) hello(r *resp.Request) bool {
 		}
 	}
 	if s.flags&authenticated == 0 {
-		s.reply(textHelloNoAuth)
+		s.reply(s.w.srv.helloNoAuth())
 		return true
 	}
 	k := s.group.Key()
