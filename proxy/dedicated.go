@@ -4,9 +4,11 @@ package proxy
 
 import (
 	"bytes"
+	"net/netip"
 	"strconv"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
@@ -157,9 +159,8 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 			if kind == kindExec {
 				s.flags |= holdDrain // what follows may ask for what the notes change
 			}
-			s.ext.selected = nil
 		}
-		s.state &^= inMulti | watching
+		s.endTransaction(p)
 	}
 	return true
 }
@@ -187,6 +188,7 @@ func (s *session) dropDedicated(err error) {
 	if s.ded == nil {
 		return
 	}
+	s.leaveTransaction()
 	link := s.ded
 	s.ded = nil
 	link.SetTap(nil, false)
@@ -207,6 +209,7 @@ func (s *session) LinkClosed(err error) {
 	if s.state&^tainted != 0 {
 		s.endAfterReplies(err)
 	}
+	s.leaveTransaction()
 	s.state = 0
 }
 
@@ -372,12 +375,18 @@ type extra struct {
 	name, libName, libVersion string
 	user                      string
 	subs                      subscriptions
-	selected                  *upstream.Group  // SELECT inside MULTI
 	queued                    map[*Script]bool // bodies sent inside MULTI
 	notes                     []txNote         // on commands queued inside MULTI
 	multi                     *queuedScripts   // script calls inside MULTI
 	addr, laddr               string
 	softSince                 int64
+
+	gate      *policy.Gate   // of a request that waits; see policy_limits.go
+	gates     []*policy.Gate // of the transaction's calls
+	peer      netip.Addr     // see session.peer
+	peerKnown bool
+	notLoaded *Script // see loadFirst
+	refusal   string
 }
 
 // fresh is what a session keeps after RESET: where it came from.

@@ -19,6 +19,9 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 		w.shard.Request(metrics.ClassAdmin)
 		return true
 	}
+	if p := w.gen.Policy; p != nil && p.asks(cmd) && s.forbidden(p, cmd, r) {
+		return true // script calls are judged when it is known what they run
+	}
 	if cmd == nil {
 		// Not known here: a module's or a newer server's command. It may
 		// write, block, or change the connection for good.

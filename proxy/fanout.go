@@ -196,6 +196,8 @@ func (s *session) scriptAdmin(cmd *command.Command, r *resp.Request) bool {
 		return s.forward(r, false)
 	}
 	switch {
+	case equalFold(sub, "LOAD") && r.Len() == 3 && s.loadsApart(s.w.scriptOfBody(r.Arg(2))):
+		return s.scriptLoad(s.w.scriptOfBody(r.Arg(2)))
 	case equalFold(sub, "LOAD") && r.Len() == 3:
 		script := s.w.scriptOfBody(r.Arg(2))
 		return s.fan(r.Raw(), false, func(parts []*part) []byte {

@@ -106,6 +106,10 @@ type Settings struct {
 	// Users are those that service mode lets in; with none, everybody is.
 	Users *Users
 
+	// LoadApart are the server's users that may not load scripts, so that the
+	// proxy's own user does; see policy_load.go.
+	LoadApart map[string]bool
+
 	alarm int // of Normal and PubSub, the smaller
 }
 
@@ -122,4 +126,6 @@ type Generation struct {
 	Settings Settings
 	Commands *command.Table
 	Scripts  *ScriptTable
+	// Policy is nil where everything may run.
+	Policy *Policy
 }

@@ -30,6 +30,32 @@ const hotScript = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 // with nothing polling meanwhile, and returns a connected client.
 func serveHot(tb testing.TB) net.Conn {
 	tb.Helper()
+	return startHot(tb).dial(tb)
+}
+
+// hot is a data plane that runs in this process.
+type hot struct {
+	server   *proxy.Server
+	redis    *redisserver.Server
+	settings proxy.Settings
+	table    *proxy.ScriptTable
+	addr     string
+}
+
+// dial returns a connected client.
+func (h *hot) dial(tb testing.TB) net.Conn {
+	tb.Helper()
+	c, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(time.Minute))
+	return c
+}
+
+func startHot(tb testing.TB) *hot {
+	tb.Helper()
 	redis := redisserver.Start(tb)
 	quiet := slog.New(slog.DiscardHandler)
 	monitor := topology.New(topology.Options{
@@ -70,13 +96,7 @@ func serveHot(tb testing.TB) net.Conn {
 		tb.Fatal(err)
 	}
 	go server.Serve(ln, 0)
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(time.Minute))
-	return c
+	return &hot{server, redis, set, table, ln.Addr().String()}
 }
 
 // exchange sends a request n times over and reads the replies, of a size

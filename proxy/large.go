@@ -76,6 +76,9 @@ func (s *session) beginUpload(r *resp.Request) bool {
 	if cmd == nil || cmd.Op != command.OpNone || cmd.IsContainer() || cmd.Blocks {
 		return false
 	}
+	if p := s.w.gen.Policy; p != nil && p.asks(cmd) && !s.mayPass(p, cmd, r) {
+		return false
+	}
 	if s.dedicate() != routed {
 		return false
 	}

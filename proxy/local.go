@@ -186,6 +186,7 @@ func (s *session) setGroup(g *upstream.Group) {
 	s.group.Sessions--
 	g.Sessions++
 	s.group = g
+	s.standing = nil // perhaps another user
 }
 
 // greeting is what HELLO asked for besides AUTH.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
@@ -72,6 +73,9 @@ type pending struct {
 	notes    []txNote        // kindExec
 	left     int             // kindSubscribe: confirmations to come
 	many     *fanout         // kindPart
+
+	gate  *policy.Gate   // what an admitted call leaves when it ends
+	gates []*policy.Gate // the same for the calls that EXEC runs
 }
 
 // Reply takes a piece of the reply.
@@ -132,6 +136,7 @@ func (p *pending) finish() {
 		p.w.putPending(p)
 		return
 	}
+	p.leaveGates()
 	if p.link != nil {
 		p.link = nil
 		s.remote--
@@ -168,17 +173,17 @@ func (p *pending) whole() {
 			p.w.shard.Error(metrics.ErrAuth)
 		}
 		p.settle()
-	case kindWait:
-		if p.text != "" {
-			p.buf, p.text = append(p.buf[:0], p.text...), ""
-		}
-		p.settle()
 	case kindExec:
 		p.executed()
 		p.settle()
 	case kindMulti:
 		if s != nil && reply[0] == '-' {
 			s.state &^= inMulti
+		}
+		p.settle()
+	case kindWait:
+		if p.text != "" {
+			p.buf, p.text = append(p.buf[:0], p.text...), ""
 		}
 		p.settle()
 	case kindSubscribe:

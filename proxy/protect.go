@@ -185,6 +185,9 @@ func (p *pending) deadline(settings *Settings) time.Duration {
 	if e := p.watched.exec; e != nil {
 		return e.deadline(settings)
 	}
+	if d := p.call.deadline; d > 0 {
+		return d
+	}
 	return p.call.script.deadlineOr(settings.Deadline)
 }
 

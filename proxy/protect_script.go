@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -224,10 +225,16 @@ func (s *session) refuseCall(script *Script, text string) {
 func (s *session) spoil(text string) {
 	p := s.w.newPending(s, kindAsync)
 	p.read = true
+	s.standIn(p, "*1\r\n$7\r\nEVALSHA\r\n", text)
+}
+
+// standIn sends the server a request of the proxy's own, and answers p with
+// text when it is answered.
+func (s *session) standIn(p *pending, request, text string) {
 	f := &standIn{p: p, text: text}
 	f.call.Owner = f
 	s.enqueue(p)
-	s.ded.Send([]byte("*1\r\n$7\r\nEVALSHA\r\n"), &f.call)
+	s.ded.Send([]byte(request), &f.call)
 }
 
 // standIn is refused by the server in the place of a call that the proxy
@@ -267,15 +274,15 @@ type queuedScripts struct {
 	endless bool // one has no deadline
 }
 
-// queueScript notes a script call inside MULTI.
-func (s *session) queueScript(script *Script) {
+// queueScript notes a script call inside MULTI; deadline is a rule's, or 0.
+func (s *session) queueScript(script *Script, deadline time.Duration) {
 	e := s.needExtra()
 	if e.multi == nil {
 		e.multi = &queuedScripts{}
 	}
 	q := e.multi
 	q.calls++
-	d := script.deadlineOr(s.w.gen.Settings.Deadline)
+	d := cmp.Or(deadline, script.deadlineOr(s.w.gen.Settings.Deadline))
 	q.allowed += d
 	q.endless = q.endless || d == 0
 	if script == nil || len(q.scripts) == 8 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
 )
@@ -33,6 +34,9 @@ func (s *session) linkFor(replica, read bool) (*upstream.Link, routing) {
 			return nil, st
 		}
 		return s.ready(s.ded)
+	}
+	if rule := s.w.ruling.route; rule != policy.RouteAny {
+		replica = read && rule == policy.RouteReplica
 	}
 	view := s.w.srv.topo.View()
 	if s.remote > 0 {

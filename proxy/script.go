@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"time"
 
@@ -46,7 +47,11 @@ type scriptCall struct {
 	gaveBody bool
 	// bySHA tells that the server may not know the script.
 	bySHA bool
-	inTx  bool
+	// apart tells that the proxy's own user loads the script.
+	apart bool
+	// deadline is a rule's, 0 where none sets one.
+	deadline time.Duration
+	inTx     bool
 	// function tells that script is a library's version, called by FCALL.
 	function bool
 	flight   uint8 // see flights
@@ -60,6 +65,7 @@ type scriptCall struct {
 // loadResult is what SCRIPT LOAD said ahead of a first call.
 type loadResult struct {
 	refused []byte
+	missing bool // what existence found
 }
 
 // callScript takes EVAL, EVALSHA and their read-only kin.
@@ -86,6 +92,15 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 			return true
 		}
 	}
+	if p := w.gen.Policy; p != nil {
+		runs, st := s.judge(p, cmd, r, cmp.Or(script, unproven), keys)
+		if st != routed {
+			return st == answered
+		}
+		if script != nil {
+			script = runs
+		}
+	}
 	if s.barred(script) {
 		return true
 	}
@@ -98,21 +113,32 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 		}
 		return st == answered
 	}
+	apart := script != nil && s.loadsApart(script)
+	if apart {
+		if st := s.loadFirst(link.Node, script); st != routed {
+			return st == answered
+		}
+	}
 	var by admission
 	if script != nil && script.guarded.Load() || s.flags&inGate != 0 {
 		if by, st = s.enter(script); st != routed {
 			return st == answered
 		}
 	}
+	if w.ruling.asked && !s.admit(w.gen.Policy, cmd) {
+		by.giveBack()
+		return true
+	}
 	p := w.newPending(s, kindScript)
 	p.read = read
 	p.watched.gate, p.watched.trial = by.gate, by.trial
 	c := &p.call
+	c.apart, c.deadline = apart, w.ruling.verdict.Deadline
 	c.script, c.keys, c.node, c.epoch = script, keys, link.Node, link.Node.Epoch()
 	c.unproven, c.gaveBody = unproven, gaveBody
 	c.inTx = s.state&inMulti != 0
 	if c.inTx {
-		s.queueScript(script)
+		s.queueScript(script, c.deadline)
 	}
 	c.replica = link.Node.Role() == topology.RoleReplica
 	c.route = metrics.RoutePrimary
@@ -232,6 +258,7 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	script := c.script
 	withBody := false
 	switch {
+	case c.apart:
 	case c.inTx:
 		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !script.proven.Load())
 	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
@@ -243,7 +270,10 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	script.ranOn(c.node.Index, s.w.loop.Index, s.w.loop.Now())
 	if !withBody && !c.inTx {
 		c.bySHA = true
-		if !script.LoadedOn(c.node.Index, c.epoch) {
+		switch {
+		case c.apart && script.quotesNoScript:
+			c.load = s.w.existence(link, script)
+		case !c.apart && !script.LoadedOn(c.node.Index, c.epoch):
 			c.load = s.w.load(link, script, c.epoch)
 		}
 	}
@@ -399,6 +429,13 @@ func (p *pending) mend() bool {
 	}
 	line := p.buf
 	switch {
+	case c.apart && script.quotesNoScript && isNoScript(line) && (c.load == nil || !c.load.missing):
+		return false // the script says so itself
+	case c.bySHA && c.load != nil && isNoPerm(c.load.refused) && p.s.mayLoadApart(script):
+		p.w.srv.loadApartFor(p.s.serverUser())
+		c.apart = true
+		p.tries++
+		return p.sendAgain(p.link)
 	case c.bySHA && c.gaveBody && (isNoPerm(line) || c.load != nil && isNoPerm(c.load.refused)):
 		// The user may not say SCRIPT LOAD or EVALSHA, but perhaps EVAL.
 		p.s.group.BodiesOnly = true
@@ -462,6 +499,9 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 		link.Send(request, &p.Call)
 		return true
 	}
+	if c.apart {
+		return p.sendApart(link, request)
+	}
 	var r resp.Request
 	request = bytes.Clone(request)
 	if n, err := r.Parse(request, &resp.DefaultLimits); err != nil || n == 0 {
@@ -469,6 +509,21 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	}
 	verb := r.Arg(0)
 	ro := verb[len(verb)-1] == 'O' && !c.asRO
+	p.place(link, ro)
+	c.bySHA = false
+	p.buf = p.buf[:0]
+	p.link, s.cur = link, link
+	p.w.load(link, c.script, c.epoch)
+	buf := link.Begin(len(request) + len(c.script.Body) + 64)
+	buf = appendCall(buf, r.Len(), c.script, true, ro || c.asRO)
+	link.End(append(buf, r.Tail(2)...), &p.Call)
+	return true
+}
+
+// place takes note of where a call is sent anew; ro tells that the client
+// made it read-only.
+func (p *pending) place(link *upstream.Link, ro bool) {
+	c := &p.call
 	c.node, c.epoch = link.Node, link.Node.Epoch()
 	c.replica = c.node.Role() == topology.RoleReplica
 	c.route = metrics.RoutePrimary
@@ -478,16 +533,8 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 		c.asRO = !ro && c.node.HasReadOnlyCalls()
 	} else if p.read && c.script.Class() == ClassWrite {
 		p.read = false
-		s.writes++
+		p.s.writes++
 	}
-	c.bySHA = false
-	p.buf = p.buf[:0]
-	p.link, s.cur = link, link
-	p.w.load(link, c.script, c.epoch)
-	buf := link.Begin(len(request) + len(c.script.Body) + 64)
-	buf = appendCall(buf, r.Len(), c.script, true, ro || c.asRO)
-	link.End(append(buf, r.Tail(2)...), &p.Call)
-	return true
 }
 
 func isNoPerm(line []byte) bool { return bytes.HasPrefix(line, []byte("-NOPERM ")) }
@@ -591,6 +638,12 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 		s.reply(refusal)
 		return true
 	}
+	if p := s.w.gen.Policy; p != nil {
+		var st routing
+		if script, target, st = s.judgeFunction(p, cmd, r, script, target); st != routed {
+			return st == answered
+		}
+	}
 	if s.barred(script) {
 		return true
 	}
@@ -607,14 +660,19 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 			return st == answered
 		}
 	}
+	if s.w.ruling.asked && !s.admit(s.w.gen.Policy, cmd) {
+		by.giveBack()
+		return true
+	}
 	p := s.w.newPending(s, kindScript)
 	p.read = read
 	p.watched.gate, p.watched.trial = by.gate, by.trial
 	c := &p.call
 	c.script, c.function, c.node = script, true, link.Node
+	c.deadline = s.w.ruling.verdict.Deadline
 	c.inTx = s.state&inMulti != 0
 	if c.inTx {
-		s.queueScript(script)
+		s.queueScript(script, c.deadline)
 	}
 	c.replica = link.Node.Role() == topology.RoleReplica
 	if c.replica {

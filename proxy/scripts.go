@@ -43,6 +43,7 @@ type Script struct {
 	proven atomic.Bool
 	used   atomic.Int64
 	usage
+	about
 	protection
 }
 

@@ -46,9 +46,14 @@ type Options struct {
 	// KnownScripts and KnownBytes bound what clients load.
 	KnownScripts int
 	KnownBytes   int64
-	// Analyse classifies a body that a client sent; it may take its time.
+	// Analyse classifies a body that a client sent, and says SetFacts; it may
+	// take its time on a goroutine of its own.
 	Analyse func(*Script)
-	Logger  *slog.Logger
+	// Load loads a script on a node through the proxy's own user, for users
+	// that may not. refused is the server's error; err says that the node was
+	// not reached.
+	Load   func(ctx context.Context, n *topology.Node, s *Script) (refused string, err error)
+	Logger *slog.Logger
 	// ConnectTimeout bounds the making of the connections that kill.
 	ConnectTimeout time.Duration
 	// OnBreaker hears, on a goroutine of its own, that a script's breaker has
@@ -70,6 +75,10 @@ type Server struct {
 	gen      atomic.Pointer[Generation]
 	log      *slog.Logger
 	nodes    []metrics.NodeID
+	load     func(context.Context, *topology.Node, *Script) (string, error)
+	apart    atomic.Pointer[map[string]bool] // see loadApartFor
+	users    sync.Map                        // see noteUser
+	verdicts chan verdictLine
 
 	dog       *watchdog.Dog
 	breakers  breakerList
@@ -93,6 +102,8 @@ func New(o Options) (*Server, error) {
 		group: g, topo: o.Topology, metrics: o.Metrics, slow: o.SlowLog,
 		service: o.Service, identity: o.Identity, log: o.Logger,
 	}
+	s.load, s.verdicts = o.Load, make(chan verdictLine, verdictQueue)
+	go s.writeVerdicts()
 	nodes := o.Topology.View().All
 	s.known = newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Loops, o.Analyse)
 	for _, n := range nodes {
@@ -316,6 +327,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	s.group.Stop()
+	close(s.verdicts)
 	s.dog.Close()
 	for _, w := range s.workers {
 		w.shard.Close()

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
@@ -30,6 +31,9 @@ const (
 	holdLink
 	// holdOutput waits until the client reads.
 	holdOutput
+	// holdScript waits until what a script does is known, or until it is
+	// loaded.
+	holdScript
 	// closing sessions are closed when their replies are out.
 	closing
 	// resp3 sessions said HELLO 3.
@@ -49,6 +53,8 @@ const (
 	soft
 	// uploading sessions have begun to pass a large request on.
 	uploading
+	// letIn sessions wait with a request that the policy has admitted.
+	letIn
 	// holdBusy waits until the node has ended a script, holdTurn until fewer
 	// calls of the script run.
 	holdBusy
@@ -59,7 +65,7 @@ const (
 	inGate
 )
 
-const held = holdDrain | holdLink | holdOutput | holdBusy | holdTurn
+const held = holdDrain | holdLink | holdOutput | holdScript | holdBusy | holdTurn
 
 const (
 	// outputHigh is the unsent output, in bytes, at which a session's
@@ -85,7 +91,8 @@ type session struct {
 	out        *loop.Buffer
 	req        *resp.Request // of an incomplete frame
 	ext        *extra
-	upload     *upstream.Link // a large request passes through to it in pieces
+	upload     *upstream.Link  // a large request passes through to it in pieces
+	standing   *policy.Session // who the client is to the policy
 	id         uint64
 	lastWrite  int64
 	lastActive int64
@@ -99,8 +106,8 @@ type session struct {
 	state      sessionState
 	listener   uint16
 	multi      uint32 // requests queued since MULTI
-	midReply   bool // the reply at the head is partly sent
-	blocked    bool // a blocking command is in flight
+	midReply   bool   // the reply at the head is partly sent
+	blocked    bool   // a blocking command is in flight
 }
 
 // Input takes requests until one must wait.
@@ -148,6 +155,9 @@ func (s *session) Input(data []byte) int {
 		}
 		if r.Len() > 0 {
 			ok := s.dispatch(r, used+n < len(data))
+			if w.ruling.asked || s.flags&letIn != 0 {
+				s.settle(ok)
+			}
 			if !s.Open() {
 				return used + n
 			}
@@ -405,6 +415,7 @@ func (s *session) Closed(err error) {
 	if s.flags&slowed != 0 {
 		s.speedUp()
 	}
+	s.leaveHeld()
 	s.dropDedicated(err)
 	if s.out != nil {
 		w.loop.PutBuffer(s.out)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
+	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
@@ -24,6 +25,17 @@ type worker struct {
 	protect protect
 	waiting atomic.Int64       // sessions held for a node, for other goroutines
 	foreign map[[40]byte]int64 // see Server.Foreign
+
+	// What the policy needs on this loop; see policy_decide.go.
+	ruling     ruling
+	moment     *policy.Moment
+	minuteEnds int64
+	keys       []int                     // scratch
+	unknown    map[string]*policy.Target // shas and functions
+	texts      map[string]string
+	told       []told
+	toldBy     *Policy
+	apart      map[apartLoad][]func(string)
 
 	sessions map[uint64]*session
 	request  *resp.Request // for frames that are complete at once
@@ -100,6 +112,9 @@ func (w *worker) newPending(s *session, kind pendingKind) *pending {
 	}
 	p.s, p.kind = s, kind
 	p.mute = s.flags&(muted|skipNext) != 0
+	if w.ruling.gate != nil {
+		w.holdGate(p)
+	}
 	return p
 }
 
@@ -107,6 +122,7 @@ func (w *worker) putPending(p *pending) {
 	if p.call.flight != 0 {
 		w.flights.end(p.call.flight)
 	}
+	p.leaveGates()
 	buf := p.buf
 	if cap(buf) > 4096 {
 		buf = nil
