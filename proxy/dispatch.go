@@ -15,6 +15,11 @@ import (
 func (s *session) dispatch(r *resp.Request, more bool) bool {
 	w := s.w
 	cmd := w.gen.Commands.Lookup(r.Arg(0))
+	if cmd == nil && isHTTP(r.Arg(0)) {
+		w.shard.Error(metrics.ErrProtocol)
+		s.Close(errHTTP)
+		return true
+	}
 	if s.flags&authenticated == 0 && s.refuse(cmd, r) {
 		w.shard.Request(metrics.ClassAdmin)
 		return true
