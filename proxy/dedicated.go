@@ -380,6 +380,7 @@ type extra struct {
 	multi                     *queuedScripts   // script calls inside MULTI
 	addr, laddr               string
 	softSince                 int64
+	slowed                    *upstream.Link // see tooMuch
 
 	gate      *policy.Gate   // of a request that waits; see policy_limits.go
 	gates     []*policy.Gate // of the transaction's calls

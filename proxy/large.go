@@ -116,23 +116,32 @@ func (s *session) tooMuch(n int) {
 		return
 	}
 	s.flags |= holdOutput
-	if s.cur == nil || !s.Blocked() {
+	link := s.cur
+	if s.midReply {
+		// Not always the same: moveOthers may have moved what comes after.
+		link = s.head.link
+	}
+	if link == nil || !s.Blocked() {
 		return
 	}
-	if !s.cur.Dedicated && s.midReply {
-		s.cur.Detach()
-		if s.moveOthers(s.cur) {
+	if !link.Dedicated && s.midReply {
+		link.Detach()
+		if s.moveOthers(link) {
 			if n > waitingLimit {
 				s.w.shard.Error(metrics.ErrSlowClient)
 				s.Close(errSlowClient)
 			}
 			return
 		}
-	} else if !s.cur.Dedicated {
+	} else if !link.Dedicated {
 		return
 	}
+	if s.flags&slowed != 0 && s.ext.slowed != link {
+		s.speedUp()
+	}
 	s.flags |= slowed
-	s.cur.Pause()
+	s.needExtra().slowed = link
+	link.Pause()
 }
 
 // softPassed follows the soft limit.
@@ -153,8 +162,9 @@ func (s *session) softPassed(limit *OutputLimit, n int) bool {
 // speedUp reads the link again when the client has caught up.
 func (s *session) speedUp() {
 	s.flags &^= slowed
-	if s.cur != nil {
-		s.cur.Resume()
+	if s.ext != nil && s.ext.slowed != nil {
+		s.ext.slowed.Resume()
+		s.ext.slowed = nil
 	}
 }
 
@@ -165,7 +175,10 @@ func (s *session) moveOthers(link *upstream.Link) (stay bool) {
 	link.Behind(func(c *upstream.Call, request []byte) bool {
 		p, ok := c.Owner.(*pending)
 		if !ok {
-			return false // nobody waits: SCRIPT LOAD and the like
+			if _, part := c.Owner.(*part); part {
+				stay = true
+			}
+			return false // else nobody waits: a SCRIPT LOAD ahead of a call
 		}
 		t := p.s
 		if t == nil || t == s {
