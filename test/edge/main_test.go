@@ -27,7 +27,11 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "scriptproxy")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")
+	args := []string{"build", "-buildvcs=false", "-o", program}
+	if raceDetector {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "edge: build the program: %v\n%s", err, out)
 		return 1

@@ -197,3 +197,27 @@ func TestReloadChangesUsers(t *testing.T) {
 	c.want(wrongPass, "AUTH", "bob", "bob-pw")
 	c.want("OK", "AUTH", "new-pw")
 }
+
+func TestServerUserThatIsRefusedIsNotTriedAtOnce(t *testing.T) {
+	p, server := service(t)
+	server.Do("ACL", "SETUSER", "shop", "resetpass", ">another")
+	server.Do("CONFIG", "RESETSTAT")
+	c, other := p.client(), p.client()
+	c.want("OK", "AUTH", "shopper", "shopper-pw")
+	other.want("OK", "AUTH", "default-pw")
+	const calls = 300
+	for range calls {
+		reply := c.do("GET", "shop:a")
+		if e, ok := reply.(redisserver.Error); !ok || !strings.Contains(string(e), "WRONGPASS") || !strings.HasSuffix(string(e), "did not run") {
+			t.Fatalf("got %v", reply)
+		}
+		other.want(nil, "GET", "a") // whose links are another user's
+	}
+	var tries int
+	fmt.Sscanf(server.Info("commandstats")["cmdstat_auth"], "calls=%d", &tries)
+	if tries == 0 || tries > calls/3 {
+		t.Errorf("the refused user was tried %d times for %d commands", tries, calls)
+	}
+	server.Do("ACL", "SETUSER", "shop", ">shop-secret")
+	eventually(t, "the user is not tried again", func() bool { return c.do("GET", "shop:a") == nil })
+}
