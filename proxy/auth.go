@@ -37,6 +37,10 @@ const (
 // keeps something for the session on a connection of the old one.
 const textBusyConnection = "-ERR this user has another user on the server, and the connection keeps state there; end the state, or send RESET, before AUTH\r\n"
 
+// textAuthInMulti refuses in service mode what the server would check against
+// its own users, of whom clients of the proxy are none.
+const textAuthInMulti = "-ERR AUTH is not available inside MULTI: the proxy checks its clients itself\r\n"
+
 var (
 	errUserRefused = errors.New("the server no longer accepts the user")
 	errUserRemoved = errors.New("the user was removed from the configuration")
@@ -242,6 +246,19 @@ func (s *session) authenticate(user, password string, request []byte, then *gree
 	s.send(link, p, request)
 	s.flags |= holdDrain
 	return true
+}
+
+// asksForUser tells AUTH, and HELLO with AUTH.
+func asksForUser(cmd *command.Command, r *resp.Request) bool {
+	if cmd.Op != command.OpHello {
+		return cmd.Op == command.OpAuth
+	}
+	for i := 2; i < r.Len(); i++ {
+		if equalFold(r.Arg(i), "AUTH") {
+			return true
+		}
+	}
+	return false
 }
 
 // admitted makes a session its user's, when the server has agreed. The user's

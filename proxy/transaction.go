@@ -36,6 +36,10 @@ const (
 // inTransaction queues a command on the connection itself, or SCRIPT FLUSH,
 // behind MULTI.
 func (s *session) inTransaction(cmd *command.Command, r *resp.Request) bool {
+	if s.w.srv.service && asksForUser(cmd, r) {
+		s.turnAway(cmd, textAuthInMulti)
+		return true
+	}
 	note, known := s.noteFor(cmd, r)
 	link, st := s.linkFor(false, false)
 	if st != routed {

@@ -138,6 +138,28 @@ func TestServiceModeUserWithAServerUserOfItsOwn(t *testing.T) {
 	c.want("OK", "SET", "a", "1")
 }
 
+func TestServersUsersCannotBeTriedInServiceMode(t *testing.T) {
+	p, server := service(t)
+	c := p.client()
+	c.want("OK", "AUTH", "alice", "alice-pw")
+	server.Do("CONFIG", "RESETSTAT")
+	for _, try := range [][]any{{"AUTH", "shop", "shop-secret"}, {"AUTH", "server-secret"}, {"HELLO", "2", "AUTH", "default", "server-secret"}} {
+		c.want(wrongPass, try...)
+		c.want("OK", "WATCH", "a") // with a connection of its own
+		c.want(wrongPass, try...)
+		c.want("OK", "MULTI")
+		c.want("-ERR AUTH is not available inside MULTI: the proxy checks its clients itself", try...)
+		c.want("QUEUED", "SET", "a", "1")
+		c.want("-EXECABORT Transaction discarded because of previous errors.", "EXEC")
+		c.want("alice", "ACL", "WHOAMI")
+	}
+	stats := server.Info("commandstats")
+	if auth := stats["cmdstat_auth"]; !strings.HasSuffix(auth, "failed_calls=0") || stats["cmdstat_hello"] != "" {
+		t.Errorf("the server was asked: AUTH %s, HELLO %s", auth, stats["cmdstat_hello"])
+	}
+	c.want(nil, "GET", "a")
+}
+
 func TestUnknownClientsReachNothingInServiceMode(t *testing.T) {
 	p, server := service(t)
 	server.Do("CONFIG", "RESETSTAT")
