@@ -26,6 +26,11 @@ type Options struct {
 	Desk *operate.Desk
 	// Ready returns why the proxy should get no traffic, nothing when it should.
 	Ready func() []string
+	// Warnings returns what an operator should know although the proxy is
+	// ready; it may be nil.
+	Warnings func() []string
+	// Policy takes the requests about the policy.
+	Policy PolicyDesk
 	// Reload reads the configuration anew.
 	Reload func(context.Context) error
 	// ReadToken and AdminToken are bearer tokens; with neither, everybody who
@@ -86,14 +91,31 @@ func (s *Server) Close() error { return s.http.Close() }
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons := s.opts.Ready()
-	if len(reasons) == 0 {
-		w.Write([]byte("ok\n"))
+// readyz says ok, or why the proxy should get no traffic; then what an operator
+// should know all the same. The same is had as JSON by who accepts that.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	out := api.Ready{Reasons: append([]string{}, s.opts.Ready()...), Warnings: []string{}}
+	if s.opts.Warnings != nil {
+		out.Warnings = append(out.Warnings, s.opts.Warnings()...)
+	}
+	out.Ready = len(out.Reasons) == 0
+	status := http.StatusOK
+	if !out.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		write(w, status, out)
 		return
 	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	w.Write([]byte(strings.Join(reasons, "\n") + "\n"))
+	lines := out.Reasons
+	if out.Ready {
+		lines = []string{"ok"}
+	}
+	for _, text := range out.Warnings {
+		lines = append(lines, "warning: "+text)
+	}
+	w.WriteHeader(status)
+	w.Write([]byte(strings.Join(lines, "\n") + "\n"))
 }
 
 func (s *Server) slowlog(w http.ResponseWriter, r *http.Request) {

@@ -57,6 +57,12 @@ func (s *Server) routes() []route {
 		post("/api/v1/scripts/{name}/pin", s.change(s.pin)),
 		post("/api/v1/scripts/{name}/tags", s.change(s.tags)),
 
+		get("/api/v1/policy", s.policy),
+		{"POST", "/api/v1/policy/explain", accessRead, http.HandlerFunc(s.explain)},
+		get("/api/v1/policy/learn", s.learned),
+		post("/api/v1/policy/learn", s.learn),
+		{"DELETE", "/api/v1/policy/learn", accessAdmin, http.HandlerFunc(s.stopLearning)},
+
 		get("/api/v1/cache", s.cache),
 		post("/api/v1/cache/compact", s.compact),
 	}

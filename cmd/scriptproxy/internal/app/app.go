@@ -54,6 +54,8 @@ type App struct {
 	compacted  compactions
 	shapes     *shapes
 
+	government government
+
 	bridge    edge.Bridge
 	listeners []config.Listener // as they were started
 	fronts    []*edge.Front     // of listeners, nil for plain ones
@@ -133,7 +135,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 		Loops: loops, Topology: a.monitor, Metrics: a.metrics, SlowLog: a.slow,
 		Upstream: upstreamOptions(cfg, dial), Service: service, Identity: identity, First: first,
 		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
-		Analyse: a.classify, Logger: logger,
+		Analyse: a.classify, Load: a.loadOne, Logger: logger,
 		ConnectTimeout: cfg.Upstream.ConnectTimeout, OnBreaker: a.breakerOpened,
 	})
 	if err != nil {
@@ -158,14 +160,20 @@ const (
 // Start loads the registry, asks the nodes, and accepts clients. It returns
 // the addresses it listens on.
 func (a *App) Start(ctx context.Context) ([]string, error) {
+	var err error
+	if a.government.spec, err = readRules(a.cfg); err != nil {
+		return nil, err
+	}
 	if err := a.openRegistry(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.governs(); err != nil {
 		return nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, startWait)
 	a.monitor.Start(wait)
 	cancel()
 	a.listeners = a.cfg.Listen
-	var err error
 	if a.fronts, err = a.newFronts(a.listeners); err != nil {
 		return nil, err
 	}
@@ -188,7 +196,7 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 	}
 	if a.cfg.Admin.Listen != "" {
 		a.admin = admin.New(admin.Options{
-			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Reload: a.Reload, Desk: a.desk,
+			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Warnings: a.warnings, Reload: a.Reload, Desk: a.desk, Policy: a.policyDesk(),
 			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
 		})
 		addr, err := a.admin.Listen(a.cfg.Admin.Listen)
@@ -238,6 +246,7 @@ func (a *App) Stop() error {
 
 // Close ends everything at once.
 func (a *App) Close() {
+	a.abandonLearning()
 	if a.admin != nil {
 		a.admin.Close()
 	}
@@ -285,6 +294,10 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	rules, err := a.checkRules(cfg)
+	if err != nil {
+		return err
+	}
 	if _, err := a.registry.Declare(ctx, declared(cfg)); err != nil {
 		return err
 	}
@@ -293,7 +306,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if cfg.Auth.Mode != a.cfg.Auth.Mode {
 		a.log.Warn("auth.mode changes with a restart only", "mode", a.cfg.Auth.Mode)
 	}
-	a.cfg, a.users = cfg, clients
+	a.cfg, a.users, a.government.spec = cfg, clients, rules
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
 	a.publish()
@@ -309,7 +322,9 @@ func (a *App) publish() {
 	snap := a.registry.Snapshot()
 	table, active := a.scripts.compile(snap)
 	a.gens++
-	a.server.Apply(proxy.NewGeneration(a.gens, a.settings(), a.commands, table))
+	g := proxy.NewGeneration(a.gens, a.settings(), a.commands, table)
+	a.govern(g, snap)
+	a.server.Apply(g)
 	a.metrics.SetActiveVersions(active)
 	a.metrics.RegistryRevision(snap.Revision)
 	overrides := 0

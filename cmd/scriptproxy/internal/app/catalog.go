@@ -208,9 +208,12 @@ func (a *App) analyse(kind registry.Kind, body []byte) (registry.Analysis, error
 func (a *App) classify(s *proxy.Script) {
 	go func() {
 		a.shapes.add(s)
-		got := lua.Analyse(s.Body, lua.Options{Commands: a.commandInfo, ClassOnly: true})
-		if got.Class == lua.Read || got.NoWrites {
+		lint := a.government.lint.Load()
+		got := lua.Analyse(s.Body, lua.Options{Commands: a.commandInfo, ClassOnly: !lint})
+		facts := factsOf(got)
+		if facts.read {
 			s.SetClass(proxy.ClassRead)
 		}
+		s.SetFacts(&proxy.Facts{Commands: facts.commands, Findings: facts.findings, Linted: lint})
 	}()
 }

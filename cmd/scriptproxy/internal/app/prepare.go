@@ -33,6 +33,7 @@ func (a *App) prepare(ctx context.Context, n *topology.Node, c *redis.Client) er
 		}
 		a.libraries.wake()
 	}
+	a.government.wall.wake()
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (a *App) openRegistry(ctx context.Context) error {
 	a.background.Go(func(ctx context.Context) { a.watchStore(ctx, store.Shared()) })
 	a.background.Go(a.libraries.follow)
 	a.background.Go(a.watchCaches)
+	a.background.Go(a.watchWall)
 	return nil
 }
 
