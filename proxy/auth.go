@@ -3,8 +3,10 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
@@ -143,7 +145,14 @@ func unknownCommand(r *resp.Request) string {
 	return "-ERR unknown command '" + oneLine(string(clip(r.Arg(0), 128))) + "', with args beginning with: " + oneLine(args.String()) + crlf
 }
 
-func clip(b []byte, most int) []byte { return b[:min(len(b), most)] }
+// clip cuts a text as Redis does, which takes it for a C string.
+func clip(b []byte, most int) []byte {
+	b = b[:min(len(b), most)]
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return b
+}
 
 // auth is AUTH.
 func (s *session) auth(r *resp.Request) bool {
@@ -224,7 +233,7 @@ func (s *session) authenticate(user, password string, request []byte, then *gree
 	}
 	link := s.ded
 	if link == nil {
-		view := s.w.srv.topo.View()
+		view := s.view()
 		if view.Primary == nil {
 			s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
 			return true
@@ -238,6 +247,10 @@ func (s *session) authenticate(user, password string, request []byte, then *gree
 		}
 	} else {
 		s.state |= tainted
+		if then != nil {
+			// The link changes its protocol with its user.
+			request = resp.AppendCommand(nil, "HELLO", strconv.Itoa(then.proto), "AUTH", user, password)
+		}
 	}
 	p := s.w.newPending(s, kindAuth)
 	p.group = s.w.pool.Group(k)
@@ -269,7 +282,7 @@ func (s *session) admitted(g *upstream.Group) {
 	g.Forgive()
 	s.setGroup(g)
 	s.flags |= authenticated
-	if primary := s.w.srv.topo.View().Primary; primary != nil {
+	if primary := s.view().Primary; primary != nil {
 		g.Shared(primary)
 	}
 }

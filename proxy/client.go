@@ -267,7 +267,7 @@ func (s *session) clientUnblock(r *resp.Request) bool {
 // relay sends a request on the primary's shared link for a pending that is
 // in the session's queue already.
 func (s *session) relay(p *pending, request []byte) {
-	view := s.w.srv.topo.View()
+	view := s.view()
 	if view.Primary == nil {
 		p.answer("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
 		return
@@ -289,7 +289,7 @@ func (s *session) permitted(probe []string, then func(p *pending)) bool {
 	if s.head != nil {
 		return s.hold(holdDrain)
 	}
-	view := s.w.srv.topo.View()
+	view := s.view()
 	p := s.w.newPending(s, kindAsync)
 	p.read = true
 	s.enqueue(p)

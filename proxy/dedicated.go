@@ -44,7 +44,7 @@ func (s *session) dedicate() routing {
 		s.hold(holdDrain)
 		return waiting
 	}
-	view := s.w.srv.topo.View()
+	view := s.view()
 	if view.Primary == nil {
 		s.w.shard.Error(metrics.ErrUnavailable)
 		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
@@ -377,8 +377,8 @@ type extra struct {
 	subs                      subscriptions
 	queued                    map[*Script]bool // bodies sent inside MULTI
 	notes                     []txNote         // on commands queued inside MULTI
-	multi                     *queuedScripts   // script calls inside MULTI
 	addr, laddr               string
+	multi                     *queuedScripts // script calls inside MULTI
 	softSince                 int64
 	slowed                    *upstream.Link // see tooMuch
 

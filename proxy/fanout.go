@@ -67,7 +67,7 @@ func (s *session) fan(request []byte, alone bool, merge func([]*part) []byte) bo
 	if s.head != nil {
 		return s.hold(holdDrain)
 	}
-	view := s.w.srv.topo.View()
+	view := s.view()
 	if !alone && view.Primary != nil {
 		if st := s.awaitFree(view.Primary); st != routed {
 			return st == answered

@@ -102,6 +102,8 @@ type Settings struct {
 	// KeepAlive is TCP keepalive's idle time; 0 is off.
 	KeepAlive time.Duration
 	Request   resp.Limits
+	// TraceSample is the fraction of script calls given to Options.Trace.
+	TraceSample float64
 
 	// Users are those that service mode lets in; with none, everybody is.
 	Users *Users

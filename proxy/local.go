@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
@@ -148,7 +149,7 @@ func (s *session) selectDB(r *resp.Request) bool {
 // onGroup sends a request on the primary's shared link of another group,
 // which becomes the session's when the server agrees.
 func (s *session) onGroup(g *upstream.Group, request []byte, kind pendingKind) bool {
-	view := s.w.srv.topo.View()
+	view := s.view()
 	if view.Primary == nil {
 		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
 		return true
@@ -204,7 +205,7 @@ func (s *session) hello(r *resp.Request) bool {
 	i := 1
 	if r.Len() > 1 {
 		v, err := strconv.Atoi(string(r.Arg(1)))
-		if err != nil {
+		if err != nil && !strings.HasPrefix(s.w.srv.topo.Hello().Version, "6.0.") {
 			s.reply("-ERR Protocol version is not an integer or out of range\r\n")
 			return true
 		}

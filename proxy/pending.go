@@ -279,7 +279,7 @@ func (p *pending) again(sent bool) bool {
 		return false
 	}
 	request := p.link.Request(&p.Call)
-	view := p.w.srv.topo.View()
+	view := p.s.view()
 	if link := p.replicaInstead(view); link != nil {
 		return p.moveTo(link, request)
 	}
@@ -343,7 +343,7 @@ func (p *pending) readAnew() {
 		p.finish()
 		return
 	}
-	node := p.w.srv.topo.View().Primary
+	node := p.s.view().Primary
 	if node == nil {
 		p.answer(unavailable(nil, false, nil))
 		return

@@ -234,7 +234,7 @@ func (s *session) scriptLoad(script *Script) bool {
 	if s.head != nil {
 		return s.hold(holdDrain)
 	}
-	view := s.w.srv.topo.View()
+	view := s.view()
 	if view.Primary == nil {
 		s.replyDynamic("-UNAVAILABLE no primary: " + view.Why + ": the command did not run\r\n")
 		return true

@@ -38,7 +38,7 @@ func (s *session) linkFor(replica, read bool) (*upstream.Link, routing) {
 	if rule := s.w.ruling.route; rule != policy.RouteAny {
 		replica = read && rule == policy.RouteReplica
 	}
-	view := s.w.srv.topo.View()
+	view := s.view()
 	if s.remote > 0 {
 		cur := s.cur
 		if cur.Alive() && (cur.Node == view.Primary || replica && s.fit(cur.Node)) && cur == s.group.Existing(cur.Node) {
@@ -135,7 +135,7 @@ func (s *session) fit(n *topology.Node) bool {
 	if !n.LinkUp() {
 		// A replica whose primary is gone has what it has; one that lost a
 		// living primary falls behind.
-		if primary := s.w.srv.topo.View().Primary; primary == nil || primary.Up() && !s.group.Refused(primary) {
+		if primary := s.view().Primary; primary == nil || primary.Up() && !s.group.Refused(primary) {
 			return false
 		}
 	}
@@ -207,12 +207,17 @@ func unavailable(n *topology.Node, sent bool, err error) string {
 	return b.String()
 }
 
-// oneLine makes a text fit for a RESP error.
+// oneLine makes a text fit for a RESP error, as Redis does (networking.c,
+// addReplyErrorFormatInternal).
 func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+	b := []byte(s)
+	for i, c := range b {
+		if c == '\r' || c == '\n' {
+			b[i] = ' '
 		}
-		return r
-	}, s)
+	}
+	return string(b)
 }
+
+// view is the current picture of the nodes behind this session.
+func (s *session) view() *topology.View { return s.w.srv.topo.View() }

@@ -457,7 +457,7 @@ func (p *pending) mend() bool {
 	case c.replica && (isReadOnly(line) || c.asRO && isReadOnlyScript(line)):
 		// What only reads does not say so: the script writes.
 		script.SetClass(ClassWrite)
-		view := p.w.srv.topo.View()
+		view := p.s.view()
 		if view.Primary == nil {
 			return false
 		}
@@ -587,6 +587,9 @@ func (p *pending) account(o metrics.Outcome) {
 	w.shard.ScriptCall(metricOf(c.script), c.route, o, took, slow)
 	if slow {
 		p.noteSlow(took, o)
+	}
+	if w.gen.Settings.TraceSample > 0 && took >= 0 && w.sampled() {
+		p.trace(took, o)
 	}
 }
 

@@ -49,6 +49,8 @@ type Options struct {
 	// Analyse classifies a body that a client sent, and says SetFacts; it may
 	// take its time on a goroutine of its own.
 	Analyse func(*Script)
+	// Trace takes the calls that Settings.TraceSample picks; it must not block.
+	Trace func(CallTrace)
 	// Load loads a script on a node through the proxy's own user, for users
 	// that may not. refused is the server's error; err says that the node was
 	// not reached.
@@ -74,6 +76,7 @@ type Server struct {
 	identity upstream.Identity
 	gen      atomic.Pointer[Generation]
 	log      *slog.Logger
+	trace    func(CallTrace)
 	nodes    []metrics.NodeID
 	load     func(context.Context, *topology.Node, *Script) (string, error)
 	apart    atomic.Pointer[map[string]bool] // see loadApartFor
@@ -99,7 +102,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		group: g, topo: o.Topology, metrics: o.Metrics, slow: o.SlowLog,
+		group: g, topo: o.Topology, trace: o.Trace, metrics: o.Metrics, slow: o.SlowLog,
 		service: o.Service, identity: o.Identity, log: o.Logger,
 	}
 	s.load, s.verdicts = o.Load, make(chan verdictLine, verdictQueue)
@@ -177,6 +180,23 @@ func (s *Server) Sessions() int { return int(s.sessions.Load()) }
 
 // Wake makes a loop run an iteration; it is for the collectors.
 func (s *Server) Wake(shard int) { s.workers[shard].loop.Wake() }
+
+// Turning reports that every loop runs what it is given, within a second.
+func (s *Server) Turning() bool {
+	late := time.After(time.Second)
+	for _, w := range s.workers {
+		turned := make(chan struct{})
+		if !w.loop.Do(func() { close(turned) }) {
+			return false
+		}
+		select {
+		case <-turned:
+		case <-late:
+			return false
+		}
+	}
+	return true
+}
 
 // Loops calls f with each loop's number and busy share, 0 to 1.
 func (s *Server) Loops(f func(i int, busy float64)) {
@@ -291,34 +311,6 @@ func (s *Server) pingOutcome() (metrics.PingOutcome, string) {
 	return metrics.PingDown, ""
 }
 
-// Drain stops accepting, lets every session finish what it asked, and closes
-// it. It returns how many sessions were left when ctx ended.
-func (s *Server) Drain(ctx context.Context) int {
-	s.mu.Lock()
-	s.draining.Store(true)
-	for _, ln := range s.listeners {
-		ln.Close()
-	}
-	s.mu.Unlock()
-	for _, w := range s.workers {
-		w.loop.Do(func() {
-			for _, sess := range w.sessions {
-				sess.drain()
-			}
-		})
-	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for s.sessions.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return int(s.sessions.Load())
-		case <-tick.C:
-		}
-	}
-	return 0
-}
-
 // Close ends everything at once.
 func (s *Server) Close() {
 	s.mu.Lock()
@@ -331,22 +323,6 @@ func (s *Server) Close() {
 	s.dog.Close()
 	for _, w := range s.workers {
 		w.shard.Close()
-	}
-}
-
-// drain ends a session when what it has asked is answered. What it has sent
-// and was not taken yet is taken first.
-func (s *session) drain() {
-	if s.state&(subscribed|sticky|watching|inMulti) != 0 || s.blocked {
-		s.Close(errDrained)
-		return
-	}
-	s.flags |= finishing
-	if unread, err := unix.IoctlGetInt(s.FD(), unix.SIOCINQ); err == nil && unread > 0 {
-		return // it is about to be read
-	}
-	if !s.done() {
-		s.Kick()
 	}
 }
 

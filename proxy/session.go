@@ -53,6 +53,10 @@ const (
 	soft
 	// uploading sessions have begun to pass a large request on.
 	uploading
+	// leaving sessions were told that no more comes; see leave.
+	leaving
+	// refusing sessions are told that no more requests are taken; see refuseRest.
+	refusing
 	// letIn sessions wait with a request that the policy has admitted.
 	letIn
 	// holdBusy waits until the node has ended a script, holdTurn until fewer
@@ -116,6 +120,10 @@ func (s *session) Input(data []byte) int {
 	if s.flags&closing != 0 {
 		return len(data)
 	}
+	if s.flags&refusing != 0 {
+		s.refuseRest(data)
+		return len(data)
+	}
 	if s.flags&held != 0 {
 		if len(data) > keepHeld {
 			s.Pause()
@@ -124,12 +132,12 @@ func (s *session) Input(data []byte) int {
 	}
 	w.gen = w.srv.gen.Load()
 	s.lastActive = w.loop.Now()
-	limits := &w.gen.Settings.Request
-	if s.flags&authenticated == 0 {
-		limits = &resp.UnauthenticatedLimits
-	}
 	used := 0
 	for used < len(data) {
+		limits := &w.gen.Settings.Request
+		if s.flags&authenticated == 0 {
+			limits = &resp.UnauthenticatedLimits
+		}
 		r := s.req
 		if r == nil {
 			r = w.request
@@ -358,7 +366,7 @@ func (s *session) done() bool {
 		return false
 	}
 	if s.flags&closing != 0 || s.flags&finishing != 0 && (s.Buffered() == 0 || s.flags&held == 0 && s.req != nil) {
-		s.Close(errQuit)
+		s.leave(errQuit)
 		return true
 	}
 	return false
@@ -381,7 +389,7 @@ func (s *session) reply(text string) {
 func (s *session) endAfterReplies(why error) {
 	s.flags |= closing
 	if s.head == nil && s.out == nil {
-		s.Close(why)
+		s.leave(why)
 	}
 }
 

@@ -16,10 +16,11 @@ import (
 
 // txNote is about one element of EXEC's reply.
 type txNote struct {
-	at   int // the element's index
-	kind txKind
-	db   int
-	text string
+	at    int // the element's index
+	kind  txKind
+	db    int
+	text  string
+	hello *greeting
 }
 
 type txKind uint8
@@ -31,6 +32,9 @@ const (
 	txSetName
 	txSubscribe
 	txFlush
+	txHello
+	// txNothing follows what changes nothing.
+	txNothing
 )
 
 // inTransaction queues a command on the connection itself, or SCRIPT FLUSH,
@@ -52,7 +56,7 @@ func (s *session) inTransaction(cmd *command.Command, r *resp.Request) bool {
 	} else {
 		s.state |= sticky
 	}
-	if !known || note.kind == txSetName {
+	if !known || note.kind == txSetName || note.kind == txHello {
 		s.state |= tainted
 	}
 	s.send(link, s.w.newPending(s, kindPlain), r.Raw())
@@ -71,6 +75,8 @@ func (s *session) noteFor(cmd *command.Command, r *resp.Request) (note txNote, k
 		return txNote{kind: txSubscribe}, r.Len() == 2 && s.flags&resp3 == 0
 	case cmd.Op == command.OpScript:
 		return txNote{kind: txFlush}, true
+	case cmd.Op == command.OpHello:
+		return s.noteForHello(r)
 	case cmd.Op != command.OpClient || r.Len() < 2:
 		return note, false
 	}
@@ -82,9 +88,31 @@ func (s *session) noteFor(cmd *command.Command, r *resp.Request) (note txNote, k
 	case equalFold(sub, "SETNAME") && r.Len() == 3:
 		return txNote{kind: txSetName, text: string(r.Arg(2))}, true
 	case equalFold(sub, "HELP"), equalFold(sub, "GETREDIR"), equalFold(sub, "TRACKINGINFO"):
-		return txNote{kind: txSelect, db: -1}, true // changes nothing
+		return txNote{kind: txNothing}, true
 	}
 	return note, false
+}
+
+// noteForHello follows HELLO without AUTH.
+func (s *session) noteForHello(r *resp.Request) (note txNote, known bool) {
+	g := &greeting{proto: s.group.Key().Proto}
+	switch {
+	case r.Len() == 1:
+	case string(r.Arg(1)) == "2":
+		g.proto = 2
+	case string(r.Arg(1)) == "3":
+		g.proto = 3
+	default:
+		return txNote{kind: txNothing}, true // the server refuses
+	}
+	switch {
+	case r.Len() == 4 && equalFold(r.Arg(2), "SETNAME"):
+		name := string(r.Arg(3))
+		g.name = &name
+	case r.Len() > 2:
+		return note, false
+	}
+	return txNote{kind: txHello, hello: g}, true
 }
 
 // executed follows the notes through EXEC's reply, which is in buf.
@@ -125,7 +153,7 @@ func (s *session) execute(n *txNote, element []byte) []byte {
 	ok := string(element) == "+OK\r\n"
 	switch n.kind {
 	case txSelect:
-		if ok && n.db >= 0 && n.db < maxDB {
+		if ok && n.db < maxDB {
 			k := s.group.Key()
 			k.DB = n.db
 			s.setGroup(s.group.With(k))
@@ -141,6 +169,13 @@ func (s *session) execute(n *txNote, element []byte) []byte {
 	case txSetName:
 		if ok {
 			s.needExtra().name = n.text
+		}
+	case txHello:
+		if element[0] != '-' {
+			k := s.group.Key()
+			k.Proto = n.hello.proto
+			s.setGroup(s.group.With(k))
+			return []byte(s.greet(n.hello))
 		}
 	case txFlush:
 		if ok && s.ded != nil {

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type worker struct {
 	sessions map[uint64]*session
 	request  *resp.Request // for frames that are complete at once
 	spare    []*resp.Request
+	random   uint64 // state of sampled
 	free     *pending
 	turn     int // round robin over replicas
 	anon     *upstream.Group
@@ -49,9 +51,10 @@ func newWorker(s *Server, l *loop.Loop, o upstream.Options) *worker {
 	w := &worker{
 		srv: s, loop: l, shard: s.metrics.NewShard(), seen: newSeenScripts(),
 		sessions: make(map[uint64]*session), request: new(resp.Request), gen: s.gen.Load(),
+		random: rand.Uint64() | 1,
 	}
-	w.initProtect(s.dog, s.topo.View().All)
 	o.OnRefused = w.refused
+	w.initProtect(s.dog, s.topo.View().All)
 	w.pool = upstream.NewPool(l, o)
 	w.anon = w.pool.Group(upstream.Key{Identity: s.identity, Proto: 2})
 	w.anon.Sessions = 1 // the way of every new session: kept for good

@@ -17,6 +17,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/console"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/operate"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/tracing"
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/policy/registry"
 	"github.com/scriptproxy/scriptproxy/proxy"
@@ -46,6 +47,7 @@ type App struct {
 	desk     *operate.Desk
 	admin    *admin.Server
 	console  *console.Server
+	tracer   *tracing.Tracer // nil when nothing is traced
 	instance string
 
 	declared   atomic.Bool // the configuration, for the first time
@@ -88,6 +90,7 @@ func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, opts Opti
 	if opts.ConfigPath != "" {
 		go a.watchConfig(ctx)
 	}
+	defer a.tellSystemd(ctx, addrs)()
 	<-ctx.Done()
 	return a.Stop()
 }
@@ -125,6 +128,16 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	for _, n := range nodes {
 		a.metrics.Node(n.Addr)
 	}
+	var trace func(proxy.CallTrace)
+	if cfg.Tracing.Endpoint != "" {
+		a.tracer, err = tracing.New(context.Background(), tracing.Options{
+			Endpoint: cfg.Tracing.Endpoint, Service: cfg.Tracing.Service, Version: opts.Version, Instance: a.instance, Logger: logger,
+		})
+		if err != nil {
+			return nil, err
+		}
+		trace = a.tracer.Record
+	}
 	loops := cfg.Loops
 	if loops == 0 {
 		loops = runtime.GOMAXPROCS(0)
@@ -135,7 +148,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 		Loops: loops, Topology: a.monitor, Metrics: a.metrics, SlowLog: a.slow,
 		Upstream: upstreamOptions(cfg, dial), Service: service, Identity: identity, First: first,
 		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
-		Analyse: a.classify, Load: a.loadOne, Logger: logger,
+		Analyse: a.classify, Load: a.loadOne, Trace: trace, Logger: logger,
 		ConnectTimeout: cfg.Upstream.ConnectTimeout, OnBreaker: a.breakerOpened,
 	})
 	if err != nil {
@@ -261,6 +274,9 @@ func (a *App) Close() {
 		}
 	}
 	a.server.Close()
+	if a.tracer != nil {
+		a.tracer.Close()
+	}
 	a.bridge.Close(flushTime)
 	a.serving.Wait()
 }

@@ -37,6 +37,9 @@ func settings(c *config.Config) proxy.Settings {
 		KeepAlive:          c.Limits.TCPKeepalive,
 		Request:            resp.DefaultLimits,
 	}
+	if c.Tracing.Endpoint != "" && c.Tracing.OneIn > 0 {
+		s.TraceSample = 1 / float64(c.Tracing.OneIn)
+	}
 	protect(&s, c)
 	switch c.Routing.Consistency {
 	case config.ConsistencyEventual:

@@ -44,6 +44,8 @@ type Config struct {
 	Watchdog Watchdog `yaml:"watchdog"`
 	// What is exported at /metrics.
 	Metrics Metrics `yaml:"metrics"`
+	// Traces of script calls, by OTLP over HTTP.
+	Tracing Tracing `yaml:"tracing"`
 
 	files        []string // for Files
 	inlineSecret bool     // whether a password stands in the file itself
@@ -214,4 +216,16 @@ type Metrics struct {
 	// Whether durations are exported as native histograms beside the classic
 	// buckets.
 	NativeHistograms bool `yaml:"native_histograms"`
+}
+
+// Tracing is what is exported of script calls as spans: name, version, node,
+// route and outcome; nothing of keys or arguments.
+type Tracing struct {
+	// URL of an OTLP collector that speaks HTTP, such as http://127.0.0.1:4318.
+	// Empty switches tracing off.
+	Endpoint string `yaml:"endpoint"`
+	// Name of this service in the traces.
+	Service string `yaml:"service"`
+	// One call in so many is traced.
+	OneIn int `yaml:"one_in"`
 }

@@ -55,6 +55,7 @@ func Default() *Config {
 		Slowlog: Slowlog{Size: 128},
 		Log:     Log{Level: LogInfo, Format: LogText},
 		Metrics: Metrics{MaxScripts: 10000, NativeHistograms: true},
+		Tracing: Tracing{Service: "scriptproxy", OneIn: 100},
 	}
 }
 
