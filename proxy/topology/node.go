@@ -132,6 +132,9 @@ func (n *Node) Doubt(now int64) {
 	n.caughtUp.Store(0)
 }
 
+// DoubtedSince reports that Doubt was said of a time after the one given.
+func (n *Node) DoubtedSince(at int64) bool { return n.doubted.Load() > at }
+
 // LagBytes is the distance to the primary's offset at the last poll.
 func (n *Node) LagBytes() int64 { return n.lagBytes.Load() }
 

@@ -105,7 +105,6 @@ func (k *killer) sleep(ctx context.Context) {
 	case _, ok := <-gone:
 		if !ok {
 			k.drop()
-			k.node.Doubt(k.dog.opts.Now())
 		} else if k.conn.owed > 0 {
 			k.conn.owed--
 		}
@@ -137,12 +136,14 @@ func (k *killer) connect(ctx context.Context) {
 	k.dog.opts.Metrics.Links(k.dog.opts.Metrics.Node(k.node.Addr), metrics.LinkControl, 1)
 }
 
+// drop gives up a connection that was lost: with it, perhaps, the server.
 func (k *killer) drop() {
 	if k.conn == nil {
 		return
 	}
 	k.conn.close()
 	k.conn = nil
+	k.node.Doubt(k.dog.opts.Now())
 	k.dog.opts.Metrics.Links(k.dog.opts.Metrics.Node(k.node.Addr), metrics.LinkControl, -1)
 }
 

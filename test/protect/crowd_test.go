@@ -30,12 +30,13 @@ type crowd struct {
 	mu      sync.Mutex
 	samples []sample
 	texts   map[string]string // one error text for each code
+	counts  map[string]int    // errors so far, by code
 }
 
 // gather starts n clients of the proxy that repeat ask. A client that loses its connection stops, and fails the test.
 func gather(p *proxy, name string, n int, pause time.Duration, ask func(i int, c *redisserver.Client) (any, error)) *crowd {
 	p.t.Helper()
-	w := &crowd{t: p.t, name: name, texts: map[string]string{}}
+	w := &crowd{t: p.t, name: name, texts: map[string]string{}, counts: map[string]int{}}
 	for i := range n {
 		c := p.dial()
 		w.wg.Go(func() { w.visit(i, c, pause, ask) })
@@ -62,6 +63,7 @@ func (w *crowd) visit(i int, c *redisserver.Client, pause time.Duration, ask fun
 		if text != "" {
 			w.mu.Lock()
 			w.texts[s.fail] = text
+			w.counts[s.fail]++
 			w.mu.Unlock()
 		}
 		if err != nil {
@@ -78,6 +80,13 @@ func (w *crowd) visit(i int, c *redisserver.Client, pause time.Duration, ask fun
 func (w *crowd) stop() {
 	w.stopped.Store(true)
 	w.wg.Wait()
+}
+
+// refusals is how many requests have failed with a code so far.
+func (w *crowd) refusals(code string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counts[code]
 }
 
 // phase is a part of a test with its name.

@@ -3,3 +3,6 @@
 package protect
 
 const raceDetector = false
+
+// defaultPairs take some ten seconds.
+const defaultPairs = 300_000

@@ -355,3 +355,33 @@ func never(t *testing.T, d time.Duration, f func() error) {
 		}
 	}
 }
+
+// post asks the admin listener to do something.
+func (p *proxy) post(path string) (status int, body string) {
+	p.t.Helper()
+	r, err := httpClient.Post("http://"+p.admin+path, "", nil)
+	if err != nil {
+		p.t.Fatalf("POST %s: %v", path, err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		p.t.Fatalf("POST %s: %v", path, err)
+	}
+	return r.StatusCode, string(b)
+}
+
+// rewrite changes a text in the proxy's configuration file.
+func rewrite(t *testing.T, p *proxy, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), old) != 1 {
+		t.Fatalf("%s is not once in the configuration:\n%s", old, text)
+	}
+	if err := os.WriteFile(p.config, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

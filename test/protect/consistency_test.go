@@ -1,0 +1,190 @@
+//go:build linux
+
+package protect
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/test/redisserver"
+)
+
+// pairs is how many read-after-write pairs are tried: 10_000_000 for a long run.
+var pairs = flag.Int("pairs", defaultPairs, "read-after-write pairs in each consistency test")
+
+// freeze stops one of the servers after the other for a while, and lets it go on, until stop is closed.
+func freeze(t *testing.T, servers []*redisserver.Server, still, between time.Duration) (stop func()) {
+	t.Helper()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			s := servers[i%len(servers)].Process
+			if err := s.Pause(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(still)
+			if err := s.Continue(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(between):
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(done); wg.Wait() })
+}
+
+// tally is what came of many pairs.
+type tally struct {
+	pairs, stale int64
+	// fromPrimary is the share of the reads that the primary answered.
+	fromPrimary float64
+	took        time.Duration
+	example     string
+}
+
+// readAfterWrite has clients write a key of their own and read it, at once and again and again, half of them with a script, while
+// replicas stop and go. Each read makes a pair with the write before it.
+func readAfterWrite(t *testing.T, consistency string, total int) tally {
+	t.Helper()
+	primary := redisserver.Start(t)
+	replicas := []*redisserver.Server{redisserver.Start(t, redisserver.ReplicaOf(primary)), redisserver.Start(t, redisserver.ReplicaOf(primary))}
+	for _, r := range replicas {
+		redisserver.WaitReplica(t, primary, r)
+	}
+	p := startProxy(t, primary, replicas, set("routing.reads", "replica"), set("routing.consistency", consistency), set("loops", 2),
+		script("read", []string{readBody}))
+	before := reads(primary)
+	stop := freeze(t, replicas, 150*time.Millisecond, 100*time.Millisecond)
+	defer stop()
+	const (
+		clients = 48
+		// maxReads follow one write: at some 400 a second for each client they go on for up to half a second.
+		maxReads = 200
+	)
+	var left, stale atomic.Int64
+	var example atomic.Pointer[string]
+	left.Store(int64(total))
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range clients {
+		c := p.dial()
+		wg.Go(func() {
+			key := fmt.Sprintf("pair:%d", i)
+			ask := []any{"GET", key}
+			if i%2 == 0 {
+				ask = []any{"EVALSHA", "read", 1, key}
+			}
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for n := 1; ; n++ {
+				want := strconv.Itoa(n)
+				if reply, err := c.Do("SET", key, want); err != nil || reply != "OK" {
+					t.Errorf("SET: %v, %v", reply, err)
+					return
+				}
+				// One read at once, and more while the replicas catch up.
+				for range 1 + random.IntN(maxReads) {
+					if left.Add(-1) < 0 {
+						return
+					}
+					got, err := c.Do(ask...)
+					if err != nil || isError(got) {
+						t.Errorf("%v: %v, %v", ask, got, err)
+						return
+					}
+					if got != want {
+						stale.Add(1)
+						text := fmt.Sprintf("client %d wrote %s and read %v", i, want, got)
+						example.CompareAndSwap(nil, &text)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	stop()
+	got := tally{pairs: int64(total), stale: stale.Load(), took: took, fromPrimary: float64(reads(primary)-before) / float64(total)}
+	if e := example.Load(); e != nil {
+		got.example = *e
+	}
+	t.Logf("%s: %d pairs in %v, %d stale reads, %.1f %% of the reads went to the primary", consistency, got.pairs, took.Round(time.Second), got.stale, 100*got.fromPrimary)
+	return got
+}
+
+// reads is how many GETs a server has carried out, those of scripts too.
+func reads(s *redisserver.Server) (n int) {
+	fmt.Sscanf(s.Info("commandstats")["cmdstat_get"], "calls=%d", &n)
+	return n
+}
+
+func TestClientsReadTheirOwnWrites(t *testing.T) {
+	if got := readAfterWrite(t, "session", *pairs); got.stale != 0 {
+		t.Errorf("%d stale reads; the first: %s", got.stale, got.example)
+	} else if got.fromPrimary >= 1 {
+		t.Error("no replica was read at all")
+	}
+}
+
+func TestEventualConsistencyShowsTheLag(t *testing.T) {
+	if got := readAfterWrite(t, "eventual", *pairs/10); got.stale == 0 {
+		t.Error("no stale read, where they are allowed: the test shows nothing")
+	} else if got.fromPrimary > .5 {
+		t.Errorf("%.0f %% of the reads went to the primary", 100*got.fromPrimary)
+	}
+}
+
+func TestStrongConsistencyReadsThePrimary(t *testing.T) {
+	if got := readAfterWrite(t, "strong", *pairs/50); got.stale != 0 || got.fromPrimary != 1 {
+		t.Errorf("%d stale reads, %.3f from the primary", got.stale, got.fromPrimary)
+	}
+}
+
+func TestReplicaThatRestartsEmptyIsNotReadUntilItHasCaughtUp(t *testing.T) {
+	primary := redisserver.Start(t)
+	replica := redisserver.Start(t, redisserver.ReplicaOf(primary))
+	primary.Do("SET", "k", "value")
+	redisserver.WaitReplica(t, primary, replica)
+	p := startProxy(t, primary, []*redisserver.Server{replica}, set("routing.reads", "replica"), set("loops", 2))
+	var mu sync.Mutex
+	wrong := map[string]int{}
+	w := gather(p, "GET, replica", 20, 0, func(_ int, c *redisserver.Client) (any, error) {
+		reply, err := c.Do("GET", "k")
+		if reply != "value" {
+			mu.Lock()
+			wrong[fmt.Sprint(reply)]++
+			mu.Unlock()
+		}
+		return reply, err
+	})
+	start := time.Now()
+	for range 6 {
+		time.Sleep(250 * time.Millisecond)
+		replica.Kill()
+		// It comes back without data, and is a primary of nothing until it has the primary's.
+		replica.Restart()
+	}
+	w.report(phase{"all", start, time.Now()})
+	if len(wrong) > 0 {
+		t.Errorf("wrong replies: %v", wrong)
+	}
+	redisserver.WaitReplica(t, primary, replica)
+	before := reads(replica)
+	c := p.dial()
+	p.eventually("read the replica again", func() error {
+		do(t, c, "GET", "k")
+		if reads(replica) == before {
+			return fmt.Errorf("it does not")
+		}
+		return nil
+	})
+}

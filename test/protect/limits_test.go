@@ -1,0 +1,135 @@
+//go:build linux
+
+package protect
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/scriptproxy/scriptproxy/test/redisserver"
+)
+
+// tardyBody takes ARGV[1] milliseconds and then numbers its call.
+const tardyBody = `local from = redis.call('TIME')
+repeat local now = redis.call('TIME') until (now[1] - from[1]) * 1000 + (now[2] - from[2]) / 1000 >= tonumber(ARGV[1])
+return redis.call('INCR', KEYS[1])`
+
+func TestCallsPastTheLimitWaitInOrderAndTheRestIsRefused(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, set("loops", 2),
+		script("tardy", []string{tardyBody}, "max_concurrent", 2, "max_queue", 3), script("free", []string{"return redis.call('INCR', KEYS[1])"}))
+	var calls []<-chan answer
+	for range 8 {
+		calls = append(calls, later(p.dial(), "EVALSHA", "tardy", 1, "n", 200))
+		time.Sleep(8 * time.Millisecond) // the order of arrival
+	}
+	for i := 5; i < 8; i++ {
+		if a := await(t, calls[i]); !isError(a.reply, "LIMIT script 'tardy': 2 calls are running and 3 more wait", "nothing ran") {
+			t.Errorf("call %d: %v", i+1, a.reply)
+		}
+	}
+	for i := range 5 {
+		if a := await(t, calls[i]); a.reply != int64(i+1) {
+			t.Errorf("call %d came as number %v", i+1, a.reply)
+		}
+	}
+	if got := server.Do("GET", "n"); got != "5" {
+		t.Errorf("%v calls ran", got)
+	}
+	if n := p.counted("script_calls_total", `outcome="limited",route="local",script="tardy",version="v1"`); n != 3 {
+		t.Errorf("%v calls were counted as limited", n)
+	}
+	if got := do(t, p.dial(), "EVALSHA", "tardy", 1, "n", 0); got != int64(6) {
+		t.Errorf("afterwards: %v", got)
+	}
+}
+
+func TestPlacesOfClientsThatGoAwayAreGivenBack(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, set("loops", 2), script("tardy", []string{tardyBody}, "max_concurrent", 1, "max_queue", 10))
+	running := p.dial()
+	running.Send("EVALSHA", "tardy", 1, "n", 300)
+	time.Sleep(30 * time.Millisecond)
+	first := p.dial()
+	first.Send("EVALSHA", "tardy", 1, "n", 0)
+	time.Sleep(30 * time.Millisecond)
+	second := later(p.dial(), "EVALSHA", "tardy", 1, "n", 0)
+	time.Sleep(30 * time.Millisecond)
+	running.Close() // its call runs to its end
+	first.Close()   // it waits no more
+	if a := await(t, second); a.reply != int64(2) {
+		t.Errorf("who waited behind: %v", a.reply)
+	}
+	for i := range 5 {
+		if got := do(t, p.dial(), "EVALSHA", "tardy", 1, "n", 0); got != int64(3+i) {
+			t.Errorf("afterwards: %v", got)
+		}
+	}
+}
+
+func TestPlacesAreGivenBackWhenANodeIsLost(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, script("tardy", []string{tardyBody}, "max_concurrent", 1, "max_queue", 10))
+	running := later(p.dial(), "EVALSHA", "tardy", 1, "n", 5000)
+	waiting := later(p.dial(), "EVALSHA", "tardy", 1, "n", 0)
+	time.Sleep(50 * time.Millisecond)
+	server.Kill()
+	if a := await(t, running); !isError(a.reply, "UNAVAILABLE", "may have run") {
+		t.Errorf("the call that ran: %v", a.reply)
+	}
+	if a := await(t, waiting); !isError(a.reply, "UNAVAILABLE", "did not run") {
+		t.Errorf("the call that waited: %v", a.reply)
+	}
+	server.Restart()
+	c := p.dial()
+	p.eventually("run it again", func() error {
+		if got := do(t, c, "EVALSHA", "tardy", 1, "n", 0); got != int64(1) {
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
+}
+
+func TestLimitsOfScriptsThatClientsBringAreThoseOfTheDefaults(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, set("scripts.max_concurrent", 1), set("scripts.max_queue", 0))
+	running := later(p.dial(), "EVAL", tardyBody, 1, "n", 300)
+	time.Sleep(50 * time.Millisecond)
+	if got := do(t, p.dial(), "EVAL", tardyBody, 1, "n", 0); !isError(got, "LIMIT script ", "1 calls are running and 0 more wait") {
+		t.Errorf("the same body: %v", got)
+	}
+	if a := await(t, later(p.dial(), "EVAL", "return 7", 0)); a.reply != int64(7) {
+		t.Errorf("another body: %v", a.reply)
+	}
+	if a := await(t, running); a.reply != int64(1) {
+		t.Errorf("the call that ran: %v", a.reply)
+	}
+}
+
+func TestLimitsFollowAReload(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, script("tardy", []string{tardyBody}, "max_concurrent", 1, "max_queue", 10))
+	running := later(p.dial(), "EVALSHA", "tardy", 1, "n", 500)
+	time.Sleep(30 * time.Millisecond)
+	waiting := later(p.dial(), "EVALSHA", "tardy", 1, "n", 0)
+	time.Sleep(30 * time.Millisecond)
+	rewrite(t, p, `"max_queue": 10`, `"max_queue": 0`)
+	if status, body := p.post("/-/reload"); status != 200 {
+		t.Fatalf("reload: %d %s", status, body)
+	}
+	if got := do(t, p.dial(), "EVALSHA", "tardy", 1, "n", 0); !isError(got, "LIMIT script 'tardy'") {
+		t.Errorf("after the reload: %v", got)
+	}
+	if a := await(t, running); a.reply != int64(1) {
+		t.Errorf("the call that ran: %v", a.reply)
+	}
+	if a := await(t, waiting); a.reply != int64(2) {
+		t.Errorf("the call that waited: %v", a.reply)
+	}
+}
