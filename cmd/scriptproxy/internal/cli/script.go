@@ -52,11 +52,14 @@ func scriptCommand(streams Streams) *urfave.Command {
 	}
 }
 
+// adminVariable is the environment variable with the address of the admin listener.
+const adminVariable = "SCRIPTPROXY_ADMIN"
+
 // adminFlags are the flags of every command that speaks to a proxy.
 func adminFlags(more ...urfave.Flag) []urfave.Flag {
 	return append([]urfave.Flag{
 		&urfave.StringFlag{
-			Name: "admin", Value: "http://127.0.0.1:9380", Sources: urfave.EnvVars("SCRIPTPROXY_ADMIN"),
+			Name: "admin", Value: "http://127.0.0.1:9380", Sources: urfave.EnvVars(adminVariable),
 			Usage: "speak to the admin listener at `ADDRESS`: a URL, host:port or unix:/path",
 		},
 		&urfave.StringFlag{Name: "token-file", TakesFile: true, Usage: "read the token from `FILE`; else SCRIPTPROXY_TOKEN is the token"},
@@ -87,10 +90,13 @@ func connect(cmd *urfave.Command) (*client.Client, error) {
 			return nil, fmt.Errorf("%s holds no token", file)
 		}
 	}
-	c, err := client.New(cmd.String("admin"), token)
+	address := cmd.String("admin")
+	if env := os.Getenv(adminVariable); env != "" && !cmd.IsSet("admin") {
+		address = env // the flag has not looked at it yet when a shell completes
+	}
+	c, err := client.New(address, token)
 	if err != nil {
-		f := usageError(cmd, err.Error())
-		return nil, f
+		return nil, usageError(cmd, err.Error())
 	}
 	return c, nil
 }

@@ -140,8 +140,12 @@ func describeChange(r *api.Result, fleet []registry.Instance) string {
 	case c.From+c.To != "":
 		text += " " + c.From + c.To
 	}
-	if c.Note != "" {
-		text += " (" + c.Note + ")"
+	note := c.Note
+	if c.Forced {
+		note = strings.TrimPrefix(note+", forced", ", ")
+	}
+	if note != "" {
+		text += " (" + note + ")"
 	}
 	text += fmt.Sprintf(", revision %d", c.Revision)
 	serving := 0
