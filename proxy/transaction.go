@@ -77,8 +77,6 @@ func (s *session) noteFor(cmd *command.Command, r *resp.Request) (note txNote, k
 		return txNote{kind: txFlush}, true
 	case cmd.Op == command.OpHello:
 		return s.noteForHello(r)
-	case cmd.Op == command.OpHello:
-		return s.noteForHello(r)
 	case cmd.Op != command.OpClient || r.Len() < 2:
 		return note, false
 	}
@@ -171,13 +169,6 @@ func (s *session) execute(n *txNote, element []byte) []byte {
 	case txSetName:
 		if ok {
 			s.needExtra().name = n.text
-		}
-	case txHello:
-		if element[0] != '-' {
-			k := s.group.Key()
-			k.Proto = n.hello.proto
-			s.setGroup(s.group.With(k))
-			return []byte(s.greet(n.hello))
 		}
 	case txHello:
 		if element[0] != '-' {
