@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command scriptproxy is a transparent proxy for Redis that enforces policy on
 // Lua scripts.
 package main
