@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ func (a *App) prepare(ctx context.Context, n *topology.Node, c *redis.Client) er
 		return err
 	}
 	if n == a.monitor.View().Primary {
-		if err := a.learnCommands(ctx, n); err != nil {
+		if err := a.learnCommands(ctx, n); err != nil && ctx.Err() == nil {
 			a.log.Warn("the command table was not refreshed", "node", n.Addr, "error", err)
 		}
 		a.libraries.wake()
@@ -203,6 +204,12 @@ func (a *App) learnCommands(ctx context.Context, n *topology.Node) error {
 	if err != nil {
 		return err
 	}
+	if table.LookupString("EVALSHA") == nil {
+		// An embedded server that lists next to nothing: what is known of
+		// Redis says more.
+		a.log.Debug("the server's COMMAND is incomplete and not used", "node", n.Addr)
+		return nil
+	}
 	a.mu.Lock()
 	a.commands = command.Embedded().Merge(table)
 	a.mu.Unlock()
@@ -221,6 +228,11 @@ func (a *App) ask(ctx context.Context, n *topology.Node, args ...string) ([]byte
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
+	return askOn(conn, args...)
+}
+
+// askOn sends one command on a connection, and returns the reply as it came.
+func askOn(conn net.Conn, args ...string) ([]byte, error) {
 	if _, err := conn.Write(resp.AppendCommand(nil, args...)); err != nil {
 		return nil, err
 	}
