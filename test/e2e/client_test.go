@@ -67,21 +67,26 @@ func (c *client) replyWithin(d time.Duration) (string, error) {
 			scanned += n
 			if done {
 				r := string(c.buf[:scanned])
-				c.buf = append(c.buf[:0], c.buf[scanned:]...)
+				c.buf = c.buf[scanned:]
 				return r, nil
 			}
 			if n == 0 {
 				break
 			}
 		}
-		chunk := make([]byte, 64<<10)
-		n, err := c.conn.Read(chunk)
-		c.buf = append(c.buf, chunk[:n]...)
+		if cap(c.buf)-len(c.buf) < readSize {
+			c.buf = append(make([]byte, 0, 2*len(c.buf)+2*readSize), c.buf...)
+		}
+		n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
+		c.buf = c.buf[:len(c.buf)+n]
 		if n == 0 && err != nil {
 			return "", err
 		}
 	}
 }
+
+// readSize is the least room for a read, in bytes.
+const readSize = 64 << 10
 
 // do sends one command and returns its reply.
 func (c *client) do(args ...string) string {

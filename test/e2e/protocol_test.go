@@ -142,7 +142,7 @@ func TestLargeValuesPassThroughWhole(t *testing.T) {
 	p := startProxy(t, primary, []*redisserver.Server{replica}, script("read", []string{readBody}), script("write", []string{writeBody}))
 	c, other := p.client(), p.client()
 	var b strings.Builder
-	for i := 0; b.Len() < 40<<20; i++ {
+	for i := 0; b.Len() < 12<<20; i++ {
 		fmt.Fprintf(&b, "%08d", i)
 	}
 	value := b.String()

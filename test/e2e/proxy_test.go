@@ -148,7 +148,7 @@ func launch(t *testing.T, primary *redisserver.Server, replicas []*redisserver.S
 	defer log.Close()
 	p.cmd = exec.Command(binary, "serve", "-config", p.config)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), "GORACE=exitcode=66")
+	p.cmd.Env = append(os.Environ(), "GORACE=exitcode=66 atexit_sleep_ms=0")
 	if p.exited, err = child.Start(p.cmd); err != nil {
 		t.Fatalf("start scriptproxy: %v", err)
 	}
