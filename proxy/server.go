@@ -78,6 +78,7 @@ type Server struct {
 	log      *slog.Logger
 	trace    func(CallTrace)
 	nodes    []metrics.NodeID
+	down     []bool // see NodeChanged
 	load     func(context.Context, *topology.Node, *Script) (string, error)
 	apart    atomic.Pointer[map[string]bool] // see loadApartFor
 	users    sync.Map                        // see noteUser
@@ -109,6 +110,7 @@ func New(o Options) (*Server, error) {
 	go s.writeVerdicts()
 	nodes := o.Topology.View().All
 	s.known = newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Loops, o.Analyse)
+	s.down = make([]bool, len(nodes))
 	for _, n := range nodes {
 		s.nodes = append(s.nodes, o.Metrics.Node(n.Addr))
 	}

@@ -268,6 +268,15 @@ func (p *Pool) wakeOne() {
 	}
 }
 
+// FailShared ends the shared links to a node.
+func (p *Pool) FailShared(n *topology.Node, err error) {
+	for _, g := range p.groups {
+		if l := g.Existing(n); l != nil {
+			l.Fail(err)
+		}
+	}
+}
+
 var errIdle = errors.New("idle")
 
 // Sweep closes dedicated links that nobody needed for long, and links of

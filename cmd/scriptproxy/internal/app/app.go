@@ -382,4 +382,5 @@ func (a *App) nodeChanged(_ *topology.View, n *topology.Node) {
 	}
 	a.metrics.UpstreamUp(id, role, n.Up())
 	a.metrics.UpstreamBusy(id, a.server.NodeBusy(n))
+	a.server.NodeChanged(n)
 }
