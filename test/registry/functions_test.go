@@ -63,6 +63,21 @@ func TestLibrariesHaveVersionsSideBySide(t *testing.T) {
 		return !strings.Contains(fmt.Sprint(primary.Do("FUNCTION", "LIST")), "lib__v2")
 	})
 
+	text := metrics(t, p)
+	for _, series := range []string{
+		`script_calls_total{script="lib",version="v1",route="primary",outcome="ok"}`,
+		`script_calls_total{script="lib",version="v2",route="primary",outcome="ok"}`,
+	} {
+		if !hasSeries(text, series) {
+			t.Errorf("/metrics lacks %s", series)
+		}
+	}
+	want("ERR Function not found", "FCALL", "nobody", 0)
+}
+
+// metrics is the text of /metrics.
+func metrics(t *testing.T, p *proxy) string {
+	t.Helper()
 	resp, err := http.Get("http://" + p.admin + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -72,15 +87,7 @@ func TestLibrariesHaveVersionsSideBySide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, series := range []string{
-		`script_calls_total{script="lib",version="v1",route="primary",outcome="ok"}`,
-		`script_calls_total{script="lib",version="v2",route="primary",outcome="ok"}`,
-	} {
-		if !hasSeries(string(text), series) {
-			t.Errorf("/metrics lacks %s", series)
-		}
-	}
-	want("ERR Function not found", "FCALL", "nobody", 0)
+	return string(text)
 }
 
 // hasSeries looks for a series whatever the order of its labels.
