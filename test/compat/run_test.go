@@ -51,7 +51,7 @@ func TestRunWithoutTestsIsAnError(t *testing.T) {
 func TestTableSaysWhatDidNotRun(t *testing.T) {
 	got := table([]row{
 		{server: "Redis", version: "8.0.2", from: "trixie redis-server 5:8.0.2-3", result: &result{pkg: "test/e2e", passed: 9, failed: 1, seconds: 2}},
-		{server: "Valkey", version: "8.1", from: "trixie", missing: true},
+		{server: "Valkey", version: "8.1", from: "trixie", missing: true, why: "the packages could not be had"},
 	})
 	want := `server  version  Debian package                 tests                                    passed  failed  skipped  seconds
 Redis   8.0.2    trixie redis-server 5:8.0.2-3  test/e2e                                 9       1       0        2.0

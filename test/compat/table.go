@@ -7,10 +7,11 @@ import (
 	"text/tabwriter"
 )
 
-// row is the tests of one package on one server, or a server that could not be had.
+// row is the tests of one package on one server, or what did not run.
 type row struct {
 	server, version, from string
-	missing               bool
+	missing               bool   // nothing ran
+	why                   string // it did not
 	result                *result
 }
 
@@ -21,7 +22,7 @@ func table(rows []row) string {
 	fmt.Fprintln(w, "server\tversion\tDebian package\ttests\tpassed\tfailed\tskipped\tseconds")
 	for _, r := range rows {
 		if r.missing {
-			fmt.Fprintf(w, "%s\t%s\t%s\tnot run: the packages could not be had\t-\t-\t-\t-\n", r.server, r.version, r.from)
+			fmt.Fprintf(w, "%s\t%s\t%s\tnot run: %s\t-\t-\t-\t-\n", r.server, r.version, r.from, r.why)
 			continue
 		}
 		res := r.result
