@@ -326,7 +326,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
 	a.publish()
-	return nil
+	return a.governs()
 }
 
 // publish makes a generation of the current configuration and snapshot. It

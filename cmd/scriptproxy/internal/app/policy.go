@@ -69,7 +69,11 @@ func (a *App) govern(g *proxy.Generation, snap *registry.Snapshot) {
 		return
 	}
 	gov.lint.Store(gov.spec.Mode != policy.ModeOff && slices.ContainsFunc(gov.spec.Rules, func(r policy.Rule) bool { return len(r.Match.Findings) > 0 }))
-	book, err := compileBook(gov.spec, snapshotEntries(snap), g.Commands, a.listenerNames(a.cfg), &gov.facts)
+	spec := gov.spec
+	if spec.Mode == policy.ModeOff {
+		spec = policy.Spec{} // somebody learns; the rules are not asked
+	}
+	book, err := compileBook(spec, snapshotEntries(snap), g.Commands, a.listenerNames(a.cfg), &gov.facts)
 	switch {
 	case err == nil:
 		if gov.book != nil {
@@ -77,12 +81,14 @@ func (a *App) govern(g *proxy.Generation, snap *registry.Snapshot) {
 		}
 		gov.book, gov.problem = book, ""
 		a.sayWarnings()
+	case gov.book == nil:
+		gov.problem = err.Error() // Start fails with it
 	case gov.problem != err.Error():
 		gov.problem = err.Error()
 		a.log.Error("the rules do not fit the scripts any more; those in force stay", "error", err)
 	}
 	if gov.book == nil {
-		return // nothing is served yet: Start fails
+		return
 	}
 	gov.policy = a.server.NewPolicy(proxy.PolicyOptions{
 		Set: gov.book.Set, Catalog: gov.book.Catalog, Commands: g.Commands, Scripts: g.Scripts, Learner: learner, Before: gov.policy,

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/operate"
@@ -197,6 +198,10 @@ func (b *Book) runs(called string) (int, bool) {
 	return i, ok
 }
 
+// ownTime bounds the analysis of a registered script. It is longer than what
+// strangers send gets, so that a busy machine does not decide what rules know.
+const ownTime = 2 * time.Second
+
 // scriptFacts are what the analysis of one body found.
 type scriptFacts struct {
 	commands []string
@@ -241,7 +246,7 @@ func (b *factBook) of(entries []entry) []*scriptFacts {
 		wg.Go(func() {
 			for e := range next {
 				*known[factKey{e.sha, e.declared}] = *factsOf(lua.Analyse(e.body, lua.Options{
-					DeclaredClass: e.declared, Name: e.name, MaxBytes: len(e.body),
+					DeclaredClass: e.declared, Name: e.name, MaxBytes: len(e.body), Timeout: ownTime,
 				}))
 			}
 		})

@@ -8,6 +8,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/app"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/policy/lua"
 )
@@ -107,6 +108,9 @@ func check(path string) (*checkResult, error) {
 		}
 		return result, nil
 	}
+	if err := result.checkRules(cfg); err != nil {
+		return nil, err
+	}
 	for i := range cfg.Scripts.List {
 		script := &cfg.Scripts.List[i]
 		for _, version := range script.Versions {
@@ -118,6 +122,27 @@ func check(path string) (*checkResult, error) {
 		}
 	}
 	return result, nil
+}
+
+// checkRules checks the rules that the configuration names. While the policy is
+// off, serve does not look at what they say.
+func (r *checkResult) checkRules(cfg *config.Config) error {
+	if cfg.Policy.RulesFile == "" {
+		return nil
+	}
+	_, err := app.NewBook(cfg)
+	problems := policyProblems(err)
+	switch {
+	case err == nil:
+	case problems == nil:
+		return err
+	case cfg.Policy.Mode == config.PolicyOff:
+		r.Warnings = append(r.Warnings, problems...)
+	default:
+		r.Valid = false
+		r.Problems = append(r.Problems, problems...)
+	}
+	return nil
 }
 
 // checkScript analyses one version as the proxy will.

@@ -47,6 +47,7 @@ func newRoot(streams Streams) *urfave.Command {
 			serveCommand(streams),
 			checkCommand(streams),
 			scriptCommand(streams),
+			policyCommand(streams),
 			demoCommand(streams),
 			versionCommand(streams),
 		},

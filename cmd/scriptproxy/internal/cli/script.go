@@ -48,6 +48,7 @@ func scriptCommand(streams Streams) *urfave.Command {
 			scriptWait(streams),
 			scriptCache(streams),
 			scriptCompact(streams),
+			scriptLint(streams),
 		},
 	}
 }
