@@ -72,7 +72,6 @@ type pending struct {
 	greeting *greeting       // kindAuth: what HELLO asked for besides
 	notes    []txNote        // kindExec
 	left     int             // kindSubscribe: confirmations to come
-	many     *fanout         // kindPart
 
 	gate  *policy.Gate   // what an admitted call leaves when it ends
 	gates []*policy.Gate // the same for the calls that EXEC runs
@@ -190,6 +189,7 @@ func (p *pending) whole() {
 		if s != nil && s.ded != nil {
 			s.ext.subs.pending--
 			s.subscriptionsChanged()
+			p.mute = reply[0] == '-' && s.flags&muted != 0
 		}
 		p.settle()
 	}

@@ -47,10 +47,6 @@ type Script struct {
 	protection
 }
 
-// maxNodes bounds the nodes of one proxy: 100 of them in several upstream
-// sets are what it is built for, replicas included.
-const maxNodes = 512
-
 // NewScript describes a body. nodes is how many nodes there are.
 func NewScript(name, version string, body []byte, class ScriptClass, metric metrics.ScriptID, nodes int) *Script {
 	sum := sha1.Sum(body)
