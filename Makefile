@@ -17,7 +17,8 @@ FUZZBUDGET  ?=
 BENCHFLAGS  ?=
 TESTFLAGS   ?=
 COMPATFLAGS ?=
-# The race detector makes the tests about five times slower; one package needs a minute or two on two cores.
+# The race detector makes the tests about five times slower; one package needs a minute or two on two cores. They run one after
+# the other, since each starts servers and clients of its own.
 TESTTIMEOUT ?= 10m
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -45,7 +46,7 @@ demo: build
 
 test:
 	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb
-	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+	$(GO) test -race -p 1 -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 test-compat:
 	@.ci/packages redis-server redis-cli

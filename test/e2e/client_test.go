@@ -105,14 +105,6 @@ func (c *client) want(replies ...string) {
 	}
 }
 
-// silent fails the test when anything arrives within a short while.
-func (c *client) silent() {
-	c.t.Helper()
-	if got, err := c.replyWithin(100 * time.Millisecond); err == nil {
-		c.t.Fatalf("got %q where nothing was to come", got)
-	}
-}
-
 // gone waits until the other side closes the connection, and fails the test when more bytes come before.
 func (c *client) gone() {
 	c.t.Helper()
