@@ -177,7 +177,7 @@ func (s *session) enter(script *Script) (a admission, st routing) {
 			return a, waiting
 		case watchdog.Full:
 			_, _, most, queue := gate.Load()
-			s.refuseCall(script, fmt.Sprintf("-LIMIT %s: %d calls are running and %d more wait, which is all that max_concurrent and max_queue allow; nothing ran\r\n", script.label(), most, queue))
+			s.refuseCall(script, fmt.Sprintf("-LIMIT %s: max_concurrent %d and max_queue %d are used up; nothing ran\r\n", script.label(), most, queue))
 			return a, answered
 		}
 		if s.flags&inGate != 0 {

@@ -129,7 +129,7 @@ func (p *pending) replicaInstead(view *topology.View) *upstream.Link {
 // fit tells whether a node may answer this session's reads as a replica.
 func (s *session) fit(n *topology.Node) bool {
 	set := &s.w.gen.Settings
-	if !n.Ready() || n.Role() != topology.RoleReplica || n.Busy() || s.w.protect.running[n.Index].Oldest() != nil {
+	if !n.Ready() || n.Role() != topology.RoleReplica || s.w.protect.running[n.Index].Busy(s.w.loop.Now()) > 0 {
 		return false
 	}
 	if !n.LinkUp() {
