@@ -10,6 +10,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
+	"github.com/scriptproxy/scriptproxy/proxy/upstream"
 	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
 
@@ -17,11 +18,17 @@ import (
 //
 // Every script call in flight is on its loop's list, in the order of sending.
 // A few times in a tenth of a second, and only while there are any, the loop
-// looks at those that have been under way for a while. Of these, one at the
-// head of a link may be what the node works on: since it was sent, since the
-// reply before it came, and since the node last showed that it was doing
+// looks at those that have been under way for a while. Of these, the first on
+// each link may be what the node works on: since it was sent, since the last
+// reply on the link came, and since the node last showed that it was doing
 // something else. What has lasted for long by that measure is made known to
 // everybody as a run; see package watchdog.
+//
+// It need not be the oldest request of its link: Redis takes what has arrived
+// on a connection in one go and writes the replies only afterwards, so plain
+// commands ahead of the script, and even a quick script, may have been carried
+// out without a word. The first script is the best guess then, and what a kill
+// ends shows whether it was right.
 
 const (
 	// tickEvery is how often a loop looks at its script calls. The time by
@@ -59,6 +66,7 @@ type protect struct {
 	// busyOver came to their end.
 	expiredAt int64
 	gates     map[*session]*watchdog.Gate
+	looked    map[*upstream.Link]struct{} // at, in this tick
 }
 
 // nodeSeen is what a loop has noticed of a node.
@@ -72,6 +80,7 @@ type nodeSeen struct {
 func (w *worker) initProtect(d *watchdog.Dog, nodes []*topology.Node) {
 	w.protect.nodes = make([]nodeSeen, len(nodes))
 	w.protect.gates = make(map[*session]*watchdog.Gate)
+	w.protect.looked = make(map[*upstream.Link]struct{})
 	for _, n := range nodes {
 		w.protect.running = append(w.protect.running, d.Running(n))
 	}
@@ -120,17 +129,22 @@ func (w *worker) tick() {
 	now := w.loop.Now()
 	settings := &w.srv.gen.Load().Settings
 	for p := l.first; p != nil && now-p.Sent >= int64(tickEvery); p = p.watched.next {
-		if p.link != nil && p.link.Ready() && p.link.Head() == &p.Call {
+		if p.link == nil || !p.link.Ready() {
+			continue
+		}
+		if _, ok := l.looked[p.link]; !ok {
+			l.looked[p.link] = struct{}{}
 			w.look(p, settings, now)
 		}
 	}
+	clear(l.looked)
 	w.sweepHeld(now)
 	if l.ticking = l.first != nil || len(l.held) > 0; l.ticking {
 		w.loop.After(tickEvery, w.tick)
 	}
 }
 
-// look measures a script call at the head of its link.
+// look measures the first script call on a link.
 func (w *worker) look(p *pending, settings *Settings, now int64) {
 	t, node := &p.watched, p.link.Node
 	began := max(p.Sent, p.link.LastReply(), w.worked(node, now))
@@ -158,8 +172,12 @@ func (w *worker) look(p *pending, settings *Settings, now int64) {
 	}
 }
 
-// alone tells whether p is the only script call of this loop to its node.
+// alone tells whether p is the oldest request on its link, and the only
+// script call of this loop to its node: then the time is its own.
 func (w *worker) alone(p *pending) bool {
+	if p.link.Head() != &p.Call {
+		return false
+	}
 	for q := w.protect.first; q != nil; q = q.watched.next {
 		if q != p && q.link != nil && q.link.Node == p.link.Node {
 			return false
@@ -193,7 +211,7 @@ func (p *pending) deadline(settings *Settings) time.Duration {
 
 // callOf describes a call for the watchdog.
 func (p *pending) callOf(settings *Settings, deadline time.Duration) watchdog.Call {
-	c := watchdog.Call{Node: p.link.Node, Deadline: deadline, Label: p.label()}
+	c := watchdog.Call{Node: p.link.Node, Link: p.link, Deadline: deadline, Label: p.label()}
 	if p.call.function {
 		c.Kind = watchdog.KindFunction
 	}
@@ -242,7 +260,7 @@ func (p *pending) unwatch() {
 		how = watchdog.EndBusy
 	case t.outcome == metrics.OutcomeKilled:
 		how = watchdog.EndKilled
-		w.srv.dog.Killed(p.link.Node, metricOf(p.call.script), p.label, t.run)
+		w.srv.dog.Killed(p.link.Node, p.link, metricOf(p.call.script), p.label, t.run)
 	}
 	struck := w.endRun(p, how, now)
 	if t.gate != nil {

@@ -2,7 +2,7 @@
 // ends those that have passed their deadline, and refuses what keeps being
 // ended.
 //
-// A Run is one script call that an event loop sees at the head of a link. The
+// A Run is one script call that an event loop sees first on a link. The
 // loops enter it in the node's Running list once it has taken long enough to
 // matter, and leave it there until its reply comes. From that everybody else
 // learns that the node is taken, by what, and since when.

@@ -127,10 +127,10 @@ func (d *Dog) Orphan(r *Run) {
 	}
 }
 
-// Killed says that the server ended a call: label names it, r is its run if
-// it had one.
-func (d *Dog) Killed(n *topology.Node, metric metrics.ScriptID, label func() string, r *Run) {
-	d.killers[n.Index].victim(metric, label, r)
+// Killed says that the server ended a call on a link: label names it, r is
+// its run if it had one.
+func (d *Dog) Killed(n *topology.Node, link any, metric metrics.ScriptID, label func() string, r *Run) {
+	d.killers[n.Index].victim(link, metric, label, r)
 }
 
 // Strike has a run counted by its breaker.

@@ -79,7 +79,7 @@ func watch(t *testing.T, addr string, set Settings) *fixture {
 // run is a call of the script "job" that began a while ago and is past its deadline.
 func (f *fixture) run(kind Kind) *Run {
 	r := NewRun(Call{
-		Node: f.node, Kind: kind, Label: "script 'job'", Name: "job", Version: "v1", Metric: f.id, Deadline: 50 * time.Millisecond,
+		Node: f.node, Link: "link", Kind: kind, Label: "script 'job'", Name: "job", Version: "v1", Metric: f.id, Deadline: 50 * time.Millisecond,
 		Breaker: NewBreaker("job", BreakerSettings{Kills: 1, Window: time.Minute, OpenFor: time.Minute}),
 	}, now()-int64(100*time.Millisecond))
 	f.running.Enter(r)

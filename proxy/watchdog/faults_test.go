@@ -193,7 +193,7 @@ func TestKillThatHitsAnotherCallIsCountedAndTold(t *testing.T) {
 		case "PING":
 			return busyScript
 		case "SCRIPT KILL":
-			f.dog.Killed(f.node, f.id, func() string { return "script 'bystander'" }, nil)
+			f.dog.Killed(f.node, "another link", f.id, func() string { return "script 'bystander'" }, nil)
 			close(other)
 			f.running.End(r, EndReplied, now())
 			return "+OK"
@@ -209,11 +209,36 @@ func TestKillThatHitsAnotherCallIsCountedAndTold(t *testing.T) {
 	f.logged("script 'bystander'")
 }
 
+func TestKillOfWhatIsBehindOnTheSameLinkIsAKill(t *testing.T) {
+	var f *fixture
+	var r *Run
+	s := newFake(t, func(command string) string {
+		switch command {
+		case "PING":
+			return busyScript
+		case "SCRIPT KILL":
+			// The replies of both come together, once the second is over.
+			f.running.End(r, EndReplied, now())
+			f.dog.Killed(f.node, r.Link, f.id, func() string { return "script 'behind'" }, nil)
+			return "+OK"
+		}
+		return threshold(command)
+	})
+	f = watch(t, s.Addr().String(), watching)
+	r = f.run(KindScript)
+	f.dog.Report(r)
+	f.counted("killed", 1)
+	f.logged("script 'behind'")
+	if f.kills("swallowed")+f.kills("other") > 0 || r.Struck() {
+		t.Error("taken for another kind of end")
+	}
+}
+
 func TestCallThatAnOperatorKillsIsNobodysMistake(t *testing.T) {
 	s := newFake(t, threshold)
 	f := watch(t, s.Addr().String(), watching)
 	r := f.run(KindScript)
-	f.dog.Killed(f.node, f.id, func() string { return "" }, r)
+	f.dog.Killed(f.node, r.Link, f.id, func() string { return "" }, r)
 	f.running.End(r, EndKilled, now())
 	if f.kills("other") != 0 || strings.Contains(f.log(), "another script") {
 		t.Error("counted as a kill that hit another")

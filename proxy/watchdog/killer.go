@@ -35,6 +35,8 @@ type killer struct {
 	reports chan overdue
 	// target is the run that a kill is meant for, until a second after it.
 	target atomic.Pointer[Run]
+	// hit is who was killed in the target's stead, on the same link.
+	hit atomic.Pointer[hit]
 
 	poke    chan struct{} // the settings have changed
 	conn    *conn
@@ -50,6 +52,12 @@ type overdue struct {
 	// orphan tells that the run's link is gone: its end can't be seen.
 	orphan bool
 	told   bool // that it can't be killed
+}
+
+// hit is a call that a kill ended.
+type hit struct {
+	metric metrics.ScriptID
+	label  string
 }
 
 // over reports that nothing is left to do for a run.
@@ -221,8 +229,9 @@ func (k *killer) choose() *overdue {
 // kill sends the kill, and follows what comes of it.
 func (k *killer) kill(ctx context.Context, o *overdue) bool {
 	r, log, age := o.run, k.dog.log(k.node, o.run), o.run.Age(k.dog.opts.Now()).Round(time.Millisecond)
+	k.hit.Store(nil)
 	k.target.Store(r)
-	defer k.target.CompareAndSwap(r, nil)
+	defer k.target.Store(nil)
 	reply, err := k.sendKill(ctx, r.Kind, func() bool { return !o.over() })
 	switch {
 	case ctx.Err() != nil || err == errGaveUp:
@@ -275,8 +284,8 @@ func (k *killer) sendKill(ctx context.Context, kind Kind, needed func() bool) (s
 // followKill waits for a run to end that the node agreed to kill.
 func (k *killer) followKill(ctx context.Context, o *overdue, age time.Duration) bool {
 	r, log := o.run, k.dog.log(k.node, o.run)
-	k.dog.Strike(r)
 	if o.orphan {
+		k.dog.Strike(r)
 		o.orphan = false // its end can't be seen; the next probe says what runs
 		log.Warn("killed a script past its deadline, whose client's connection is gone", "ran", age, "deadline", r.Deadline)
 		k.count(r, metrics.KillKilled)
@@ -288,13 +297,23 @@ func (k *killer) followKill(ctx context.Context, o *overdue, age time.Duration) 
 	case <-ctx.Done():
 	case <-r.done:
 		if r.end == EndKilled || r.Opaque {
+			k.dog.Strike(r)
 			log.Warn("killed a script past its deadline", "ran", age, "deadline", r.Deadline)
 			k.count(r, metrics.KillKilled)
 			break
 		}
+		// The replies behind it are with the loop already.
+		pause(ctx, settle)
+		if h := k.hit.Load(); h != nil {
+			log.Warn("killed a script past its deadline, which was behind another on its link", "killed", h.label, "ran", age, "deadline", r.Deadline)
+			k.dog.opts.Metrics.Kill(h.metric, metrics.KillKilled)
+			break
+		}
+		k.dog.Strike(r)
 		log.Error("a script caught the error of its kill and went on to its end: it may have written since", "ran", age, "deadline", r.Deadline)
 		k.count(r, metrics.KillSwallowed)
 	case <-t.C:
+		k.dog.Strike(r)
 		log.Error("a script caught the error of its kill and goes on; killing it again", "ran", age, "deadline", r.Deadline)
 		k.count(r, metrics.KillSwallowed)
 	}
@@ -304,9 +323,13 @@ func (k *killer) followKill(ctx context.Context, o *overdue, age time.Duration) 
 func (k *killer) count(r *Run, result metrics.KillResult) { k.dog.opts.Metrics.Kill(r.Metric, result) }
 
 // victim hears of a call that was killed, run or not.
-func (k *killer) victim(metric metrics.ScriptID, label func() string, r *Run) {
+func (k *killer) victim(link any, metric metrics.ScriptID, label func() string, r *Run) {
 	target := k.target.Load()
 	if target == nil || target == r {
+		return
+	}
+	if link == target.Link {
+		k.hit.Store(&hit{metric: metric, label: label()})
 		return
 	}
 	k.dog.opts.Metrics.Kill(metric, metrics.KillOther)

@@ -39,6 +39,9 @@ const (
 // Call is what is known of a call from the start.
 type Call struct {
 	Node *topology.Node
+	// Link is where it is in flight: several calls there can't always be told
+	// apart.
+	Link any
 	Kind Kind
 	// Label names it for people: script 'transfer', script <sha>, function 'f'.
 	// Name is the registered name, or empty, and Version what runs of it.
@@ -52,7 +55,7 @@ type Call struct {
 	Breaker *Breaker
 }
 
-// Run is a call at the head of a link. The loop that owns the link makes
+// Run is the first script call on a link. The loop that owns the link makes
 // it and ends it; any goroutine may read it.
 type Run struct {
 	Call

@@ -64,7 +64,7 @@ func readAfterWrite(t *testing.T, consistency string, total int) tally {
 	p := startProxy(t, primary, replicas, set("routing.reads", "replica"), set("routing.consistency", consistency), set("loops", 2),
 		script("read", []string{readBody}))
 	before := reads(primary)
-	stop := freeze(t, replicas, 150*time.Millisecond, 100*time.Millisecond)
+	stop := freeze(t, replicas, 200*time.Millisecond, 50*time.Millisecond)
 	defer stop()
 	const (
 		clients = 48
@@ -136,7 +136,7 @@ func TestClientsReadTheirOwnWrites(t *testing.T) {
 }
 
 func TestEventualConsistencyShowsTheLag(t *testing.T) {
-	if got := readAfterWrite(t, "eventual", *pairs/10); got.stale == 0 {
+	if got := readAfterWrite(t, "eventual", max(30_000, *pairs/10)); got.stale == 0 {
 		t.Error("no stale read, where they are allowed: the test shows nothing")
 	} else if got.fromPrimary > .5 {
 		t.Errorf("%.0f %% of the reads went to the primary", 100*got.fromPrimary)

@@ -4,6 +4,7 @@ package protect
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +251,46 @@ func TestScriptPastTheProxyIsNotKilled(t *testing.T) {
 	}
 	if got := do(t, s.p.dial(), "EVALSHA", "own", 1, "n"); got != int64(1) {
 		t.Errorf("the script that was refused has run: %v", got)
+	}
+}
+
+// Redis carries out what came together in one go, and answers afterwards: nothing tells that the first two have ended.
+func TestRunawayBehindOthersInOnePipelineIsKilled(t *testing.T) {
+	primary := redisserver.Start(t)
+	p := startProxy(t, primary, nil, guarded(script("quick", []string{"return redis.call('INCR', KEYS[1])"}), script("endless", []string{endlessBody}, "class", "write"))...)
+	conn, err := net.DialTimeout("tcp", p.addr, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	raw := redisserver.AppendCommand(nil, "SET", "k", 1)
+	raw = redisserver.AppendCommand(raw, "EVALSHA", "quick", 1, "n")
+	raw = redisserver.AppendCommand(raw, "EVALSHA", "endless", 0)
+	raw = redisserver.AppendCommand(raw, "GET", "k")
+	if _, err := conn.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	c := redisserver.NewClient(conn)
+	var got []any
+	for range 4 {
+		reply, err := c.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, reply)
+	}
+	if got[0] != "OK" || got[1] != int64(1) || !isError(got[2], "Script killed by user") || got[3] != "1" {
+		t.Errorf("the pipeline: %v", got)
+	}
+	p.eventually("count the kill", func() error {
+		if n := p.counted("script_kills_total", `result="killed",script="endless"`); n != 1 {
+			return fmt.Errorf("%v kills of endless counted, and %v of quick", n, p.counted("script_kills_total", `result="killed",script="quick"`))
+		}
+		return nil
+	})
+	if n := p.counted("script_kills_total", `result="swallowed",script="quick"`) + p.counted("script_kills_total", `result="other",script="endless"`); n != 0 {
+		t.Error("counted as a kill that went wrong")
 	}
 }
 
