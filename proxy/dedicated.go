@@ -94,7 +94,11 @@ func (s *session) block(r *resp.Request) bool {
 	if s.state&inMulti != 0 {
 		return s.forward(r, false)
 	}
-	if st := s.dedicate(); st != routed {
+	st := s.awaitOwn()
+	if st == routed {
+		st = s.dedicate()
+	}
+	if st != routed {
 		return st == answered
 	}
 	s.ded.AskServerID()

@@ -269,7 +269,7 @@ func (p *poller) poll(ctx context.Context) {
 			p.busy(p.silent)
 			break
 		}
-		p.n.fail(started, fmt.Errorf("no answer for %s", time.Duration(p.m.opts.Now()-p.silent).Round(100*time.Millisecond)))
+		p.n.failSilently(started, p.silent, fmt.Errorf("no answer for %s", time.Duration(p.m.opts.Now()-p.silent).Round(100*time.Millisecond)))
 	default:
 		p.silent = 0
 		p.n.fail(started, err)

@@ -77,8 +77,8 @@ func (n *Node) Ready() bool { return n.up.Load() && n.ready.Load() }
 // SetReady is for who loads the scripts.
 func (n *Node) SetReady(ok bool) { n.ready.Store(ok) }
 
-// Busy reports that the server answers BUSY, or not at all while it runs
-// something long.
+// Busy reports that the server answers BUSY, or not at all though its
+// connections stand: while it runs something long, or is stalled.
 func (n *Node) Busy() bool { return n.busySince.Load() != 0 }
 
 // BusyFor is how long the server has been busy, 0 when it is not.
@@ -169,6 +169,13 @@ func (n *Node) fail(now int64, err error) {
 		n.downSince.Store(now)
 		n.ready.Store(false)
 	}
+}
+
+// failSilently is fail for a server that holds its connections and says nothing:
+// it counts as busy besides, so that requests are not sent into the silence.
+func (n *Node) failSilently(now, since int64, err error) {
+	n.fail(now, err)
+	n.busySince.Store(since)
 }
 
 func (n *Node) setUp() {

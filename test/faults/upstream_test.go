@@ -271,3 +271,34 @@ func TestStalledServerKeepsNobodyWaitingForEver(t *testing.T) {
 		return nil
 	})
 }
+
+// TestServerThatIsSilentForLongKeepsNobodyWaiting outlasts the time for which silence may be a script's, 6 s.
+func TestServerThatIsSilentForLongKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	s := redisserver.Start(t)
+	m := newMiddle(t, s)
+	p := startProxy(t, m.addr, append(eagerly, oneLoop, setting{"limits.busy_wait", "300ms"})...)
+	c := p.client()
+	c.do("PING")
+	m.stall()
+	p.eventually("take the server for lost", func() error {
+		if !strings.Contains(p.log(), "node is down") {
+			return fmt.Errorf("the log does not say so")
+		}
+		return nil
+	})
+	for _, command := range [][]string{{"GET", "k"}, {"SET", "k", "v"}, {"BLPOP", "l", "0"}, {"EVAL", "return 1", "0"}, {"MULTI"}} {
+		late := p.client()
+		late.send(request(command...))
+		if got, err := late.next(patience); err != nil || !strings.HasPrefix(got, "-") || !strings.HasSuffix(got, "did not run\r\n") {
+			t.Errorf("%q: %q, %v", command, got, err)
+		}
+	}
+	m.release()
+	p.eventually("go on", func() error {
+		if got := c.do("SET", "k", "v"); got != ok {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+}
