@@ -44,7 +44,7 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 	case equalFold(sub, "SETINFO") && r.Len() == 4:
 		return s.setInfo(r)
 	case equalFold(sub, "INFO"):
-		s.replyBulk(s.describe())
+		s.reply(s.verbatim(s.describe()))
 	case equalFold(sub, "LIST"):
 		return s.clientList(r)
 	case equalFold(sub, "KILL"):
@@ -72,20 +72,16 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 func (s *session) nameReply() string {
 	switch {
 	case s.ext != nil && s.ext.name != "":
-		return s.bulk(s.ext.name)
+		return string(redcon.AppendBulkString(nil, s.ext.name))
 	case s.flags&resp3 != 0:
 		return "_\r\n"
 	}
 	return "$-1\r\n"
 }
 
-// replyBulk answers with text: verbatim in RESP3 where it is many lines long.
-func (s *session) replyBulk(text string) {
-	s.reply(s.bulk(text))
-}
-
-func (s *session) bulk(text string) string {
-	if s.flags&resp3 != 0 && strings.HasSuffix(text, "\n") {
+// verbatim is a text of lines for people, which RESP3 has a type for.
+func (s *session) verbatim(text string) string {
+	if s.flags&resp3 != 0 {
 		return "=" + strconv.Itoa(len(text)+4) + "\r\ntxt:" + text + crlf
 	}
 	return string(redcon.AppendBulkString(nil, text))
@@ -231,7 +227,7 @@ func (s *session) trackFor(r *resp.Request, at int, id uint64) bool {
 
 // clientUnblock finds the blocked session, and unblocks its link.
 func (s *session) clientUnblock(r *resp.Request) bool {
-	id, err := strconv.ParseUint(string(r.Arg(2)), 10, 64)
+	id, err := strconv.ParseUint(string(r.Arg(2)), 10, 63)
 	if err != nil {
 		return s.forward(r, false) // the server words the error
 	}
@@ -286,6 +282,11 @@ func (s *session) relay(p *pending, request []byte) {
 // permitted shows the server a request that does nothing, and goes on with
 // then unless the server refuses the caller.
 func (s *session) permitted(probe []string, then func(p *pending)) bool {
+	return s.approved(resp.AppendCommand(nil, probe...), "-NO", then)
+}
+
+// approved is permitted for a request whose refusal begins with that text.
+func (s *session) approved(probe []byte, refusal string, then func(p *pending)) bool {
 	if s.head != nil {
 		return s.hold(holdDrain)
 	}
@@ -309,13 +310,13 @@ func (s *session) permitted(probe []string, then func(p *pending)) bool {
 	t.Owner = t
 	f.parts = []*part{t}
 	f.done = func() bool {
-		refused := t.lost != nil || strings.HasPrefix(string(t.reply), "-NO")
+		refused := t.lost != nil || strings.HasPrefix(string(t.reply), refusal)
 		if !refused {
 			then(p)
 		}
 		return !refused
 	}
-	link.Send(resp.AppendCommand(nil, probe...), &t.Call)
+	link.Send(probe, &t.Call)
 	return true
 }
 

@@ -139,8 +139,7 @@ func (s *session) clientList(r *resp.Request) bool {
 	case r.Len() == 4 && equalFold(r.Arg(2), "TYPE"):
 		kind, ok := clientType(r.Arg(3))
 		if !ok {
-			s.reply("-ERR Unknown client type '" + oneLine(string(r.Arg(3))) + "'\r\n")
-			return true
+			return s.forward(r, false) // the server words the error
 		}
 		f.kind = kind
 	case r.Len() > 3 && equalFold(r.Arg(2), "ID"):
@@ -148,8 +147,7 @@ func (s *session) clientList(r *resp.Request) bool {
 		for i := 3; i < r.Len(); i++ {
 			id, err := strconv.ParseUint(string(r.Arg(i)), 10, 63)
 			if err != nil {
-				s.reply("-ERR Invalid client ID\r\n")
-				return true
+				return s.forward(r, false) // likewise
 			}
 			f.ids = append(f.ids, id)
 		}
@@ -184,7 +182,7 @@ func (s *session) clientList(r *resp.Request) bool {
 				p.answer("")
 				return
 			}
-			p.answer(s.bulk(text.String()))
+			p.answer(s.verbatim(text.String()))
 		})
 	})
 }
@@ -195,16 +193,29 @@ func (s *session) clientKill(r *resp.Request) bool {
 	f := clientFilter{skip: s.id}
 	old := r.Len() == 3
 	if old {
-		f.addr, f.skip = string(r.Arg(2)), 0
-	} else if refusal := f.parse(r); refusal != "" {
-		s.reply(refusal)
-		return true
+		f.addr, f.skip = given(r.Arg(2)), 0
+	} else {
+		f.parse(r)
 	}
 	self := f.skip == 0 && f.matches(s)
 	if self {
 		f.skip = s.id
 	}
-	return s.permitted([]string{"CLIENT", "KILL", "ID", "0"}, func(p *pending) {
+	// The server looks at the filters, and refuses those that it does not
+	// have. Here they come with one that fits none of its clients.
+	probe, refusal := []string{"CLIENT", "KILL", "ID", "0"}, "-NO"
+	if !old {
+		probe, refusal = probe[:0], "-"
+		for i := 0; i < r.Len(); i++ {
+			if s.w.srv.service && i > 1 && i%2 == 0 && equalFold(r.Arg(i), "USER") {
+				i++ // the server does not know the proxy's users
+				continue
+			}
+			probe = append(probe, string(r.Arg(i)))
+		}
+		probe = append(probe, "ADDR", "0.0.0.0:0")
+	}
+	return s.approved(resp.AppendCommand(nil, probe...), refusal, func(p *pending) {
 		s.w.askAll(func(w *worker) any {
 			n := 0
 			for _, t := range w.sessions {
@@ -235,52 +246,38 @@ func (s *session) clientKill(r *resp.Request) bool {
 	})
 }
 
-// parse reads the filters of CLIENT KILL, with Redis's errors.
-func (f *clientFilter) parse(r *resp.Request) (refusal string) {
-	const syntax = "-ERR syntax error\r\n"
-	if r.Len()%2 != 0 {
-		return syntax
+// given is a filter's text. One that is empty fits nobody.
+func given(text []byte) string {
+	if len(text) == 0 {
+		return "\x00"
 	}
+	return string(text)
+}
+
+// parse reads the filters of CLIENT KILL. What is wrong with them is for the
+// server to say.
+func (f *clientFilter) parse(r *resp.Request) {
 	me := f.skip
 	for i := 2; i+1 < r.Len(); i += 2 {
 		value := r.Arg(i + 1)
 		switch option := r.Arg(i); {
 		case equalFold(option, "ID"):
-			id, err := strconv.ParseUint(string(value), 10, 63)
-			if err != nil || id == 0 {
-				return "-ERR client-id should be greater than 0\r\n"
-			}
+			id, _ := strconv.ParseUint(string(value), 10, 63)
 			f.ids = append(f.ids, id)
 		case equalFold(option, "TYPE"):
-			kind, ok := clientType(value)
-			if !ok {
-				return "-ERR Unknown client type '" + oneLine(string(value)) + "'\r\n"
-			}
-			f.kind = kind
+			f.kind, _ = clientType(value)
 		case equalFold(option, "ADDR"):
-			f.addr = string(value)
+			f.addr = given(value)
 		case equalFold(option, "LADDR"):
-			f.laddr = string(value)
+			f.laddr = given(value)
 		case equalFold(option, "USER"):
-			f.user = string(value)
+			f.user = given(value)
 		case equalFold(option, "MAXAGE"):
-			age, err := strconv.ParseInt(string(value), 10, 64)
-			if err != nil || age <= 0 {
-				return "-ERR maxage is not an integer or out of range\r\n"
-			}
-			f.maxAge = age
+			f.maxAge, _ = strconv.ParseInt(string(value), 10, 64)
+		case equalFold(option, "SKIPME") && equalFold(value, "YES"):
+			f.skip = me
 		case equalFold(option, "SKIPME"):
-			switch {
-			case equalFold(value, "YES"):
-				f.skip = me
-			case equalFold(value, "NO"):
-				f.skip = 0
-			default:
-				return syntax
-			}
-		default:
-			return syntax
+			f.skip = 0
 		}
 	}
-	return ""
 }
