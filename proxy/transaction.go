@@ -95,9 +95,10 @@ func (s *session) noteFor(cmd *command.Command, r *resp.Request) (note txNote, k
 
 // noteForHello follows HELLO without AUTH.
 func (s *session) noteForHello(r *resp.Request) (note txNote, known bool) {
-	g := &greeting{proto: s.group.Key().Proto}
+	g := &greeting{}
 	switch {
 	case r.Len() == 1:
+		// The protocol stays what it is then.
 	case string(r.Arg(1)) == "2":
 		g.proto = 2
 	case string(r.Arg(1)) == "3":
@@ -173,6 +174,9 @@ func (s *session) execute(n *txNote, element []byte) []byte {
 	case txHello:
 		if element[0] != '-' {
 			k := s.group.Key()
+			if n.hello.proto == 0 {
+				n.hello.proto = k.Proto
+			}
 			k.Proto = n.hello.proto
 			s.setGroup(s.group.With(k))
 			return []byte(s.greet(n.hello))
