@@ -235,6 +235,7 @@ func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 		return ok
 	}
 	p.left = r.Len() - 1
+	p.mute = false // confirmations are pushes, which CLIENT REPLY does not hold back
 	s.state |= subscribed
 	s.ded.AskServerID()
 	s.needExtra().subs.pending++
