@@ -108,3 +108,28 @@ func metric(t *testing.T, p *proxy, name string) string {
 	}
 	return ""
 }
+
+func TestOperatorsReachTheAPIOverTLS(t *testing.T) {
+	primary := redisserver.Start(t)
+	cert, key := selfSigned(t, t.TempDir())
+	p := newProxy(t, object{"scripts": declare("which", "return 'v1'"), "admin": object{"tls": object{"cert_file": cert, "key_file": key, "client_ca_file": cert}}}, primary)
+	p.launch()
+	var r result
+	await(t, "the API answers over TLS", func() bool {
+		r = p.cli("script", "ls", "-admin", "https://"+p.admin, "-ca-file", cert, "-cert-file", cert, "-key-file", key)
+		return r.code == 0
+	})
+	if !strings.Contains(r.stdout, "which") {
+		t.Errorf("it says %s", r.stdout)
+	}
+	for what, args := range map[string][]string{
+		"without a certificate":    {"-admin", "https://" + p.admin, "-ca-file", cert},
+		"without the authority":    {"-admin", "https://" + p.admin, "-cert-file", cert, "-key-file", key},
+		"without TLS":              {"-admin", "http://" + p.admin},
+		"with a file that is none": {"-admin", "https://" + p.admin, "-ca-file", key},
+	} {
+		if r := p.cli(append([]string{"script", "ls"}, args...)...); r.code != 1 || r.stdout != "" {
+			t.Errorf("%s: status %d, %s%s", what, r.code, r.stdout, r.stderr)
+		}
+	}
+}

@@ -207,28 +207,11 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 			a.accept(ln, i)
 		}()
 	}
-	if a.cfg.Admin.Listen != "" {
-		a.admin = admin.New(admin.Options{
-			Metrics: a.metrics, SlowLog: a.slow, Ready: a.ready, Warnings: a.warnings, Reload: a.Reload, Desk: a.desk, Policy: a.policyDesk(),
-			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
-		})
-		addr, err := a.admin.Listen(a.cfg.Admin.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Admin.Listen, err)
-		}
-		addrs = append(addrs, addr)
+	operators, err := a.openOperators()
+	if err != nil {
+		return nil, err
 	}
-	if a.cfg.Console.Listen != "" {
-		a.console = console.New(console.Options{
-			Desk: a.desk, Version: a.opts.Version,
-			ReadToken: a.cfg.Admin.Tokens.Read.Reveal(), AdminToken: a.cfg.Admin.Tokens.Admin.Reveal(), Logger: a.log,
-		})
-		addr, err := a.console.Listen(a.cfg.Console.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", a.cfg.Console.Listen, err)
-		}
-		addrs = append(addrs, addr)
-	}
+	addrs = append(addrs, operators...)
 	a.metrics.ConfigReload(true, time.Now())
 	a.log.Info("serving", "addresses", addrs, "version", a.opts.Version)
 	return addrs, nil

@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +12,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/policy/registry"
 	"github.com/scriptproxy/scriptproxy/policy/registry/filestore"
 	"github.com/scriptproxy/scriptproxy/policy/registry/redisstore"
+	"github.com/scriptproxy/scriptproxy/proxy/edge"
 )
 
 // openRegistry opens the store, declares the configuration and publishes the
@@ -63,7 +62,7 @@ func (a *App) openStore() (registry.Store, error) {
 		}
 		return store, nil
 	}
-	secure, err := storeTLS(c.Redis.TLS)
+	secure, err := a.storeTLS(c.Redis)
 	if err != nil {
 		return nil, err
 	}
@@ -81,28 +80,19 @@ func (a *App) openStore() (registry.Store, error) {
 }
 
 // storeTLS is TLS to the registry's store; nil speaks none.
-func storeTLS(c config.ClientTLS) (*tls.Config, error) {
-	if !c.Enabled {
+func (a *App) storeTLS(c config.RegistryRedis) (*tls.Config, error) {
+	if !c.TLS.Enabled {
 		return nil, nil
 	}
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify, MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read registry.redis.tls.ca_file: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("registry.redis.tls.ca_file %s holds no certificate", c.CAFile)
-		}
+	t, err := edge.NewClientTLS(edge.ClientFiles{
+		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+		ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,
+	}, a.log)
+	if err != nil {
+		return nil, fmt.Errorf("registry.redis.tls: %w", err)
 	}
-	if c.CertFile != "" {
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			return &cert, err
-		}
-	}
-	return t, nil
+	_, address := config.SplitAddress(c.Address)
+	return t.For(address), nil
 }
 
 // flightTime bounds the wait for calls that an earlier snapshot decided. They

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -64,6 +66,9 @@ func adminFlags(more ...urfave.Flag) []urfave.Flag {
 			Usage: "speak to the admin listener at `ADDRESS`: a URL, host:port or unix:/path",
 		},
 		&urfave.StringFlag{Name: "token-file", TakesFile: true, Usage: "read the token from `FILE`; else SCRIPTPROXY_TOKEN is the token"},
+		&urfave.StringFlag{Name: "ca-file", TakesFile: true, Sources: urfave.EnvVars("SCRIPTPROXY_CA_FILE"), Usage: "for https, trust the authorities in `FILE` instead of the system's"},
+		&urfave.StringFlag{Name: "cert-file", TakesFile: true, Usage: "for https, show the certificate in `FILE`"},
+		&urfave.StringFlag{Name: "key-file", TakesFile: true, Usage: "the certificate's private key is in `FILE`"},
 		jsonFlag(),
 	}, more...)
 }
@@ -95,11 +100,42 @@ func connect(cmd *urfave.Command) (*client.Client, error) {
 	if env := os.Getenv(adminVariable); env != "" && !cmd.IsSet("admin") {
 		address = env // the flag has not looked at it yet when a shell completes
 	}
-	c, err := client.New(address, token)
+	secure, err := trust(cmd)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(address, token, secure)
 	if err != nil {
 		return nil, usageError(cmd, err.Error())
 	}
 	return c, nil
+}
+
+// trust reads the files for https; nil when none is named.
+func trust(cmd *urfave.Command) (*tls.Config, error) {
+	ca, cert, key := cmd.String("ca-file"), cmd.String("cert-file"), cmd.String("key-file")
+	if ca == "" && cert == "" && key == "" {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the authorities: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", ca)
+		}
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the certificate to show: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
 }
 
 // lookTime bounds a request that only looks.

@@ -4,6 +4,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,9 +40,10 @@ func (e *UnreachableError) Error() string {
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // New returns a client for "http://host:port", "https://host:port", "host:port" or
-// "unix:/path". An empty token sends none.
-func New(address, token string) (*Client, error) {
-	transport := &http.Transport{}
+// "unix:/path". An empty token sends none. secure is for https; nil trusts the
+// authorities of the system.
+func New(address, token string, secure *tls.Config) (*Client, error) {
+	transport := &http.Transport{TLSClientConfig: secure}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
