@@ -298,12 +298,7 @@ func (s *session) greet(g *greeting) string {
 	b = redcon.AppendBulkString(b, "role")
 	b = redcon.AppendBulkString(b, "master")
 	b = redcon.AppendBulkString(b, "modules")
-	if len(h.Modules) > 0 {
-		b = append(b, h.Modules...)
-	} else {
-		b = redcon.AppendArray(b, 0)
-	}
-	return string(b)
+	return string(append(b, h.Modules(g.proto)...))
 }
 
 // validName is networking.c's clientSetNameOrReply: printable, no space.

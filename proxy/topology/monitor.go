@@ -47,13 +47,6 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Hello is what the primary says of itself, for the proxy's own HELLO.
-type Hello struct {
-	Server, Version, Mode string
-	// Modules is a RESP array, or empty.
-	Modules []byte
-}
-
 // Monitor polls the nodes and keeps the View. Any goroutine may call it.
 type Monitor struct {
 	opts      Options
@@ -325,6 +318,7 @@ func (p *poller) identify(ctx context.Context) error {
 	if hello.Mode == "" {
 		hello.Mode = "standalone"
 	}
+	hello.ask(ctx, p.client)
 	if p.n == p.m.View().Primary {
 		p.m.hello.Store(hello)
 		p.checkAuth(ctx, p.m.opts.Now())
