@@ -18,7 +18,9 @@ const (
 	// libraryLook is how often the primary's libraries are compared with the
 	// registry's: somebody may have loaded another by hand, and a change made
 	// through another proxy may have failed there.
-	libraryLook = 5 * time.Second
+	libraryLook = 30 * time.Second
+	// libraryRetry is how soon that is tried again after it failed.
+	libraryRetry = time.Second
 	// libraryPause lets the proxy through which a change was made load it,
 	// so that a fleet does not do so at once.
 	libraryPause = 500 * time.Millisecond
@@ -54,8 +56,7 @@ func (l *libraries) wake() {
 
 // follow compares the libraries after changes, and regularly, until ctx ends.
 func (l *libraries) follow(ctx context.Context) {
-	tick := time.NewTicker(libraryLook)
-	defer tick.Stop()
+	next := libraryLook
 	for {
 		pause := time.Duration(0)
 		select {
@@ -63,7 +64,7 @@ func (l *libraries) follow(ctx context.Context) {
 			return
 		case <-l.kick:
 			pause = libraryPause
-		case <-tick.C:
+		case <-time.After(next):
 		}
 		select {
 		case <-ctx.Done():
@@ -71,6 +72,10 @@ func (l *libraries) follow(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		err := l.sync(ctx)
+		next = libraryLook
+		if err != nil {
+			next = libraryRetry
+		}
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -155,7 +155,7 @@ func (a *App) changedHere(ctx context.Context, r registry.Result) []string {
 		return nil
 	}
 	if err := a.libraries.sync(ctx); err != nil {
-		return []string{fmt.Sprintf("the change is saved, but not in force on the primary: %v; it is tried again every %s", err, libraryLook)}
+		return []string{fmt.Sprintf("the change is saved, but not in force on the primary: %v; it is tried again every %s", err, libraryRetry)}
 	}
 	return nil
 }
