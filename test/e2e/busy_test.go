@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestPingAndReadsAreAnsweredWhileAScriptBlocksThePrimary(t *testing.T) {
 			primary.Do("SET", "k", "value")
 			redisserver.WaitReplica(t, primary, replica)
 			p := startProxy(t, primary, []*redisserver.Server{replica},
-				script("endless", []string{endlessBody}, "class", "write"), script("read", []string{readBody}))
+				script("endless", []string{endlessBody}, "class", "write"), script("read", []string{readBody}), set("limits.busy_wait", "1m"))
 			onReplica(p, replica, "read")
 
 			killer := direct(t, primary)
@@ -39,9 +40,7 @@ func TestPingAndReadsAreAnsweredWhileAScriptBlocksThePrimary(t *testing.T) {
 			blocker.send(request("EVALSHA", "endless", "0"))
 			began := time.Now()
 			time.Sleep(50 * time.Millisecond) // the server has the script now
-			if threshold > blocked {
-				waiting.send(request("GET", "k")) // waits for the primary, as without a proxy
-			}
+			waiting.send(request("GET", "k")) // waits for the primary
 			rounds := 0
 			for time.Since(began) < blocked {
 				if got := existing.do("PING"); got != pong {
@@ -72,9 +71,7 @@ func TestPingAndReadsAreAnsweredWhileAScriptBlocksThePrimary(t *testing.T) {
 				t.Errorf("the script: %q", got)
 			}
 			killer.want(ok)
-			if threshold > blocked {
-				waiting.want(bulk("value"))
-			}
+			waiting.want(bulk("value"))
 			for series, v := range p.metrics() {
 				if strings.HasPrefix(series, "scriptproxy_upstream_up{") && strings.Contains(series, primary.Addr()) && v != 1 {
 					t.Errorf("%s is %v after a script was slow", series, v)
@@ -103,4 +100,31 @@ func TestScriptGoesOnWhenItsClientGoesAway(t *testing.T) {
 		t.Errorf("the script left %v", got)
 	}
 	p.eventually("forget the client", func() error { return sessionsAre(p, 1) })
+}
+
+func TestRequestsForABusyNodeAreRefusedAfterBusyWait(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t, redisserver.LuaTimeLimit(100))
+	p := startProxy(t, server, nil, script("endless", []string{endlessBody}, "class", "write"), set("limits.busy_wait", "500ms"))
+	blocker, c := p.client(), p.client()
+	blocker.send(request("EVALSHA", "endless", "0"))
+	killer := direct(t, server)
+	running := fmt.Sprintf(`scriptproxy_script_running_seconds{node="%s",script="endless"}`, server.Addr())
+	p.eventually("know what runs", func() error {
+		if p.metrics()[running] == 0 {
+			return fmt.Errorf("no %s", running)
+		}
+		return nil
+	})
+	if got := c.do("SET", "k", "v"); !strings.HasPrefix(got, "-BUSY ") || !strings.Contains(got, "endless") || !strings.HasSuffix(got, "did not run\r\n") {
+		t.Errorf("a request while the script runs: %q", got)
+	}
+	killer.send(request("SCRIPT", "KILL"))
+	blocker.reply()
+	p.eventually("serve again", func() error {
+		if got := c.do("INCR", "n"); got != integer(1) {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
 }
