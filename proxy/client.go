@@ -95,7 +95,7 @@ func (s *session) setInfo(r *resp.Request) bool {
 		return true
 	}
 	if !validName(string(r.Arg(3))) {
-		s.reply("-ERR " + name + " cannot contain spaces, newlines or special characters.\r\n")
+		s.reply("-ERR " + oneLine(string(r.Arg(2))) + " cannot contain spaces, newlines or special characters.\r\n")
 		return true
 	}
 	if name == "lib-name" {
