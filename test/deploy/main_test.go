@@ -19,7 +19,9 @@ const (
 	root = "../.."
 	// buildPatience bounds a build with an empty cache: helm alone links half of Kubernetes' client.
 	buildPatience = 9 * time.Minute
-	// patience bounds every other program and wait; on an idle machine all take seconds.
+	// programPatience bounds every other program; on an idle machine all take seconds.
+	programPatience = 5 * time.Minute
+	// patience bounds waits for programs that were started.
 	patience = 90 * time.Second
 )
 
@@ -66,11 +68,7 @@ func built(name, dir, pkg string) func(t *testing.T) string {
 }
 
 var (
-	scriptproxy = built("scriptproxy", root, "./cmd/scriptproxy")
-	tools       = built("tools", "tools", ".")
-	helm        = built("helm", "tools", "helm.sh/helm/v3/cmd/helm")
-	kustomize   = built("kustomize", "tools", "sigs.k8s.io/kustomize/kustomize/v5")
-	kubeconform = built("kubeconform", "tools", "github.com/yannh/kubeconform/cmd/kubeconform")
+	tools = built("tools", "tools", ".")
 )
 
 // installed returns the path of a program of one of Debian's packages, and fails the test when it is missing.
@@ -94,7 +92,7 @@ func output(dir, path string, args ...string) (string, error) {
 }
 
 func outputOf(env []string, dir, path string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), programPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
