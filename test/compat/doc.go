@@ -1,6 +1,6 @@
 // Command compat runs the end-to-end tests against other servers than the installed one.
 //
-//	go run ./test/compat                       # all servers, all packages of tests
+//	go run ./test/compat                       # all servers, the tests of the whole program
 //	go run ./test/compat -servers valkey-8.1 -run 'Script|Name' ./test/e2e
 //	go run ./test/compat -optional             # what can't be had is said, and is no failure
 //

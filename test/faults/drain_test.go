@@ -151,7 +151,7 @@ func TestBlockedClientsAreToldThatTheProxyEnds(t *testing.T) {
 	p := startProxy(t, s.Addr())
 	var clients []*client
 	for _, command := range [][]string{
-		{"BLPOP", "a", "0"}, {"BLMOVE", "a", "b", "LEFT", "LEFT", "0"}, {"BZPOPMIN", "z", "0"}, {"XREAD", "BLOCK", "0", "STREAMS", "x", "$"},
+		{"BLPOP", "a", "0"}, {"BRPOPLPUSH", "a", "b", "0"}, {"BZPOPMIN", "z", "0"}, {"XREAD", "BLOCK", "0", "STREAMS", "x", "$"},
 	} {
 		c := p.client()
 		// What stands behind the blocking command was taken as well.
