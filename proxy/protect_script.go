@@ -106,32 +106,20 @@ func (s *Script) versioned() string {
 	return s.label() + " version " + s.Version
 }
 
-// barred refuses the call of a script whose breaker is open.
-func (s *session) barred(script *Script) bool {
-	if script == nil || !script.guarded.Load() {
+// notRouted is for a script call for which no link was at hand: by waits with
+// the request, or is given back when it was answered. It reports whether it was.
+func (s *session) notRouted(script *Script, by admission, st routing) bool {
+	if st == waiting {
+		s.keepPlace(by)
 		return false
 	}
-	b := script.breaker.Load()
-	if b == nil || b.Closed() {
-		return false
-	}
-	a := b.Admit(loop.Now(), true)
-	if a.Refused {
-		s.refuseCall(script, breakerText(script, a))
-	}
-	return a.Refused
-}
-
-// notRouted counts a script call for which there was no node, or none in time.
-func (s *session) notRouted(script *Script) {
-	if s.flags&inGate != 0 {
-		s.leaveGate()
-	}
+	by.giveBack()
 	o := metrics.OutcomeUnavailable
 	if s.busyRefused() {
 		o = metrics.OutcomeBusy
 	}
 	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, o, -1, false)
+	return true
 }
 
 func breakerText(script *Script, a watchdog.Admission) string {
@@ -158,59 +146,95 @@ func (a admission) giveBack() {
 	}
 }
 
-// enter lets a call in whose link is at hand, has it wait, or refuses it.
+// enter lets a call in, has it wait for others of its script, or refuses it.
 func (s *session) enter(script *Script) (a admission, st routing) {
-	w := s.w
 	var gate *watchdog.Gate
 	if script != nil && s.state&inMulti == 0 {
 		gate = script.gate.Load()
 	}
-	if s.flags&inGate != 0 && w.protect.gates[s] != gate {
+	if s.flags&(inGate|hasPlace) != 0 && s.w.protect.gates[s] != gate {
 		s.leaveGate()
 	}
-	if gate != nil {
-		switch gate.Enter(s) {
-		case watchdog.Queued:
-			s.flags |= inGate
-			w.protect.gates[s] = gate
-			s.hold(holdTurn)
-			return a, waiting
-		case watchdog.Full:
-			_, _, most, queue := gate.Load()
-			s.refuseCall(script, fmt.Sprintf("-LIMIT %s: max_concurrent %d and max_queue %d are used up; nothing ran\r\n", script.label(), most, queue))
+	var breaker *watchdog.Breaker
+	if script != nil {
+		breaker = script.breaker.Load()
+	}
+	if breaker != nil && !breaker.Closed() {
+		if answer := breaker.Admit(loop.Now(), true); answer.Refused {
+			s.refuseCall(script, breakerText(script, answer))
 			return a, answered
 		}
-		if s.flags&inGate != 0 {
-			s.flags &^= inGate
-			delete(w.protect.gates, s)
+	}
+	if gate != nil {
+		if st = s.enterGate(script, gate); st != routed {
+			return a, st
 		}
 		a.gate = gate
 	}
-	if script == nil {
-		return a, routed
-	}
-	if b := script.breaker.Load(); b != nil && !b.Closed() {
-		answer := b.Admit(loop.Now(), false)
+	if breaker != nil && !breaker.Closed() && s.state&inMulti == 0 {
+		answer := breaker.Admit(loop.Now(), false)
 		if answer.Refused {
-			if gate != nil {
-				gate.Exit()
-			}
+			a.giveBack()
 			s.refuseCall(script, breakerText(script, answer))
 			return admission{}, answered
 		}
 		if answer.Trial {
-			a.trial = b
+			a.trial = breaker
 		}
 	}
 	return a, routed
 }
 
+// enterGate asks a script's gate, unless the session has a place already.
+func (s *session) enterGate(script *Script, gate *watchdog.Gate) routing {
+	l := &s.w.protect
+	if s.flags&hasPlace == 0 {
+		switch gate.Enter(s) {
+		case watchdog.Queued:
+			s.flags |= inGate
+			l.gates[s] = gate
+			s.hold(holdTurn)
+			return waiting
+		case watchdog.Full:
+			_, _, most, queue := gate.Load()
+			s.refuseCall(script, fmt.Sprintf("-LIMIT %s: max_concurrent %d and max_queue %d are used up; nothing ran\r\n", script.label(), most, queue))
+			return answered
+		}
+	}
+	if s.flags&(inGate|hasPlace) != 0 {
+		s.flags &^= inGate | hasPlace
+		delete(l.gates, s)
+	}
+	return routed
+}
+
+// keepPlace is for a call that was let in and waits for a node.
+func (s *session) keepPlace(a admission) {
+	if a.trial != nil {
+		a.trial.Tried(loop.Now(), false)
+	}
+	if a.gate != nil {
+		s.flags |= hasPlace
+		s.w.protect.gates[s] = a.gate
+	}
+}
+
+// leaveGate takes the session off the queue of a script, or gives its place
+// back.
+func (s *session) leaveGate() {
+	gate := s.w.protect.gates[s]
+	delete(s.w.protect.gates, s)
+	if s.flags&hasPlace != 0 {
+		gate.Exit()
+	} else {
+		gate.Leave(s)
+	}
+	s.flags &^= inGate | hasPlace
+}
+
 // refuseCall answers a script call that a limit keeps from running. Inside
 // MULTI the transaction must not run without it.
 func (s *session) refuseCall(script *Script, text string) {
-	if s.flags&inGate != 0 {
-		s.leaveGate()
-	}
 	s.w.shard.Error(metrics.ErrLimit)
 	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeLimited, -1, false)
 	if s.state&inMulti != 0 && s.ded != nil {
@@ -252,14 +276,6 @@ func (f *standIn) Reply(_ *upstream.Call, _ []byte, done bool) {
 }
 
 func (f *standIn) Lost(*upstream.Call, bool, error) { f.p.answer(f.text) }
-
-// leaveGate takes the session off the queue of a script.
-func (s *session) leaveGate() {
-	s.flags &^= inGate
-	gate := s.w.protect.gates[s]
-	delete(s.w.protect.gates, s)
-	gate.Leave(s)
-}
 
 // Wake is called by a gate when the session's turn may have come, on any
 // goroutine.

@@ -101,28 +101,28 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 			script = runs
 		}
 	}
-	if s.barred(script) {
-		return true
+	var by admission
+	if script != nil && script.guarded.Load() || s.flags&(inGate|hasPlace) != 0 {
+		var st routing
+		if by, st = s.enter(script); st != routed {
+			return st == answered
+		}
 	}
 	ro := cmd.Op == command.OpEvalRO || cmd.Op == command.OpEvalShaRO
 	read := ro || script != nil && script.Class() == ClassRead
 	link, st := s.linkFor(read && w.gen.Settings.ReplicaScriptReads, read)
 	if st != routed {
-		if st == answered {
-			s.notRouted(script)
-		}
-		return st == answered
+		return s.notRouted(script, by, st)
 	}
 	apart := script != nil && s.loadsApart(script)
 	if apart {
-		if st := s.loadFirst(link.Node, script); st != routed {
-			return st == answered
-		}
-	}
-	var by admission
-	if script != nil && script.guarded.Load() || s.flags&inGate != 0 {
-		if by, st = s.enter(script); st != routed {
-			return st == answered
+		switch s.loadFirst(link.Node, script) {
+		case waiting:
+			s.keepPlace(by)
+			return false
+		case answered:
+			by.giveBack()
+			return true
 		}
 	}
 	if w.ruling.asked && !s.admit(w.gen.Policy, cmd) {
@@ -647,21 +647,16 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 			return st == answered
 		}
 	}
-	if s.barred(script) {
-		return true
-	}
-	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
-	if st != routed {
-		if st == answered {
-			s.notRouted(script)
-		}
-		return st == answered
-	}
 	var by admission
-	if script != nil && script.guarded.Load() || s.flags&inGate != 0 {
+	if script != nil && script.guarded.Load() || s.flags&(inGate|hasPlace) != 0 {
+		var st routing
 		if by, st = s.enter(script); st != routed {
 			return st == answered
 		}
+	}
+	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
+	if st != routed {
+		return s.notRouted(script, by, st)
 	}
 	if s.w.ruling.asked && !s.admit(s.w.gen.Policy, cmd) {
 		by.giveBack()

@@ -65,8 +65,10 @@ const (
 	holdTurn
 	// busyOver sessions have waited for a node for long enough.
 	busyOver
-	// inGate sessions stand in the queue of a script.
+	// inGate sessions stand in the queue of a script; those with hasPlace were
+	// let in with a call that waits for a node.
 	inGate
+	hasPlace
 )
 
 const held = holdDrain | holdLink | holdOutput | holdScript | holdBusy | holdTurn
@@ -169,7 +171,10 @@ func (s *session) Input(data []byte) int {
 			if !s.Open() {
 				return used + n
 			}
-			if ok && s.flags&(skipNext|skipSet) != 0 {
+			if ok && s.flags&(skipNext|skipSet|inGate|hasPlace) != 0 {
+				if s.flags&(inGate|hasPlace) != 0 {
+					s.leaveGate() // it was answered otherwise
+				}
 				s.skip()
 			}
 			if !ok {
@@ -397,7 +402,7 @@ func (s *session) endAfterReplies(why error) {
 // as they arrive.
 func (s *session) Closed(err error) {
 	w := s.w
-	if s.flags&inGate != 0 {
+	if s.flags&(inGate|hasPlace) != 0 {
 		s.leaveGate()
 	}
 	if s.req != nil {
