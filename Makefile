@@ -45,7 +45,7 @@ demo: build
 	bin/scriptproxy demo
 
 test:
-	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb
+	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb lintian unshare
 	$(GO) test -race -p 1 -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 test-compat:
