@@ -90,11 +90,11 @@ func TestQueriesReturnDataUnderLoad(t *testing.T) {
 		"a metric that does not exist": `sum(scriptproxy_link)`,
 		"labels that do not match":     `scriptproxy_upstream_up / scriptproxy_sessions`,
 	} {
-		if _, err := p.ask(expr); !errors.Is(err, nodata) {
+		if _, err := p.ask(expr); !errors.Is(err, errNoData) {
 			t.Errorf("%s: %s: got %v, want no data", what, expr, err)
 		}
 	}
-	if _, err := p.ask(`sum by (node (scriptproxy_links)`); err == nil || errors.Is(err, nodata) {
+	if _, err := p.ask(`sum by (node (scriptproxy_links)`); err == nil || errors.Is(err, errNoData) {
 		t.Errorf("a query that is none: %v", err)
 	}
 }
@@ -114,7 +114,7 @@ func (p *prometheus) offers(d dashboard, v variable) error {
 	var values []string
 	err := p.get("/api/v1/label/"+m[2]+"/values", url.Values{"match[]": {interpolate(m[1], d)}}, &values)
 	if err == nil && len(values) == 0 {
-		err = nodata
+		err = errNoData
 	}
 	return err
 }

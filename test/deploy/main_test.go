@@ -68,7 +68,8 @@ func built(name, dir, pkg string) func(t *testing.T) string {
 }
 
 var (
-	tools = built("tools", "tools", ".")
+	scriptproxy = built("scriptproxy", root, "./cmd/scriptproxy")
+	tools       = built("tools", "tools", ".")
 )
 
 // installed returns the path of a program of one of Debian's packages, and fails the test when it is missing.

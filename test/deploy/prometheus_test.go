@@ -81,8 +81,8 @@ type series struct {
 	value  float64
 }
 
-// nodata is the error of a query that is right and has no answer.
-var nodata = errors.New("no data")
+// errNoData is the error of a query that is right and has no answer.
+var errNoData = errors.New("no data")
 
 // ask evaluates an expression every second from since to until, and returns the series that have a number somewhere. None is
 // an error.
@@ -110,7 +110,7 @@ func (p *prometheus) ask(expr string) ([]series, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s: %w", expr, nodata)
+		return nil, fmt.Errorf("%s: %w", expr, errNoData)
 	}
 	return found, nil
 }
