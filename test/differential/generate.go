@@ -49,6 +49,7 @@ type generator struct {
 type belief struct {
 	open, multi, resp3 bool
 	anonymous          bool // where the server asks for a password
+	tracked            bool // ever, also before RESET
 	subs               int
 	blocked            int // for so many more steps
 }
@@ -119,14 +120,19 @@ func (g *generator) step() []Step {
 	case n < 7 && g.chance(50):
 		return g.breakProtocol(i)
 	case n < 8 && g.Password != "":
-		*b = g.opened()
+		*b = g.wasReset(b)
 		return []Step{{Conn: i, Cmds: []Command{words("RESET")}}}
 	}
 	return []Step{g.pipeline(i)}
 }
 
-// opened is a new connection, or one that said RESET.
+// opened is a new connection.
 func (g *generator) opened() belief { return belief{open: true, anonymous: g.Password != ""} }
+
+// wasReset is a connection that said RESET.
+func (g *generator) wasReset(b *belief) belief {
+	return belief{open: true, anonymous: g.Password != "", tracked: b.tracked}
+}
 
 // strange makes a step of a connection that has not said AUTH where it must. It is short: a server may close such a connection
 // that has more than 1 kB of replies waiting, and when they are waiting is a matter of chance.
@@ -256,7 +262,7 @@ func (g *generator) fragment(b *belief) []Command {
 	case n < 105:
 		return g.muted()
 	case n < 112 && b.resp3:
-		return g.tracking()
+		return g.tracking(b)
 	case n < 135:
 		return []Command{inline(g.plain())}
 	case n < 138:
@@ -271,7 +277,7 @@ func (g *generator) reset(b *belief) []Command {
 	if g.Password != "" {
 		return []Command{g.plain()}
 	}
-	*b = g.opened()
+	*b = g.wasReset(b)
 	return []Command{words("RESET")}
 }
 
@@ -288,16 +294,20 @@ func (g *generator) muted() []Command {
 }
 
 // tracking makes use of client-side caching, whose invalidations come as pushes. Not BCAST, which gathers them for as
-// long as an iteration of the server's loop happens to last.
-func (g *generator) tracking() []Command {
-	switch g.r.IntN(5) {
-	case 0:
+// long as an iteration of the server's loop happens to last; and once for a connection: a server that was told to stop
+// does not forget what the connection read, and goes on with it when it is told to begin again.
+func (g *generator) tracking(b *belief) []Command {
+	switch n := g.r.IntN(5); {
+	case n == 0:
 		return []Command{words("CLIENT", "TRACKING", "OFF")}
-	case 1:
+	case n == 1 || b.tracked:
 		return []Command{words("CLIENT", "CACHING", g.pick("YES", "NO")), g.plain()}
-	case 2:
+	}
+	b.tracked = true
+	switch g.r.IntN(3) {
+	case 0:
 		return []Command{words("CLIENT", "TRACKING", "ON", g.pick("OPTIN", "OPTOUT")), words("CLIENT", "CACHING", g.pick("YES", "NO")), g.plain()}
-	case 3:
+	case 1:
 		return []Command{words("CLIENT", "TRACKING", "ON", "NOLOOP"), g.plain()}
 	}
 	return []Command{words("CLIENT", "TRACKING", "ON")}
