@@ -12,13 +12,7 @@ import (
 // printJSON writes each YAML document of a file, or of standard input, as one line of JSON. Keys that are given twice are
 // errors; documents without content are left out.
 func printJSON(path string, out io.Writer) error {
-	var text []byte
-	var err error
-	if path == "-" {
-		text, err = io.ReadAll(os.Stdin)
-	} else {
-		text, err = os.ReadFile(path)
-	}
+	text, err := readAll(path)
 	if err != nil {
 		return err
 	}
@@ -37,4 +31,29 @@ func printJSON(path string, out io.Writer) error {
 // documents splits a YAML stream at the lines that begin with three hyphens.
 func documents(text []byte) [][]byte {
 	return bytes.Split(append([]byte("\n"), text...), []byte("\n---"))
+}
+
+// printYAML writes each line of JSON of a file, or of standard input, as a YAML document.
+func printYAML(path string, out io.Writer) error {
+	text, err := readAll(path)
+	if err != nil {
+		return err
+	}
+	separator := ""
+	for line := range bytes.Lines(text) {
+		document, err := yaml.JSONToYAML(line)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		fmt.Fprintf(out, "%s%s", separator, document)
+		separator = "---\n"
+	}
+	return nil
+}
+
+func readAll(path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(os.Stdin)
+	}
+	return os.ReadFile(path)
 }

@@ -2,6 +2,7 @@
 // kustomize, kubeconform). It is a module of its own, so that none of this is a dependency of scriptproxy.
 //
 //	tools json FILE|-             each YAML document of a file as one line of JSON
+//	tools yaml FILE|-             each line of JSON as a YAML document
 //	tools selectors EXPR          the vector selectors of a PromQL expression, without ranges and offsets, one a line
 //	tools schemas DIR             JSON schemas of Kubernetes and of Prometheus's operator, for kubeconform
 //	tools dockerfile FILE         a Dockerfile as BuildKit understands it, as JSON; fails on errors and on BuildKit's warnings
@@ -24,10 +25,11 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	if len(args) != 2 {
-		return errors.New("usage: tools json|selectors|schemas|dockerfile|compose ARGUMENT")
+		return errors.New("usage: tools json|yaml|selectors|schemas|dockerfile|compose ARGUMENT")
 	}
 	commands := map[string]func(string, io.Writer) error{
 		"json":       printJSON,
+		"yaml":       printYAML,
 		"selectors":  printSelectors,
 		"schemas":    writeSchemas,
 		"dockerfile": printDockerfile,

@@ -44,7 +44,7 @@ func (s source) fetch() (string, error) {
 }
 
 // writeSchemas writes a JSON schema for each kind, by the name that kubeconform looks for with the template
-// {{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json, where the group is empty for the core. Fields that are unknown
+// {{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json, where the group of the core is its version. Fields that are unknown
 // are refused.
 func writeSchemas(dir string, out io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -185,6 +185,9 @@ func writeOperator(dir string) (kinds int, err error) {
 }
 
 func schemaName(group, version, kind any) string {
+	if group == "" {
+		group = version
+	}
 	return strings.ToLower(fmt.Sprintf("%v-%v-%v.json", group, version, kind))
 }
 

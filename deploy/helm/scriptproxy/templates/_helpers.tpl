@@ -120,9 +120,9 @@ volumeMounts:
 
 {{- define "scriptproxy.volumes" -}}
 - name: scriptproxy-config
-  configMap: {name: {{ include "scriptproxy.fullname" . }}}
+  configMap: {name: {{ include "scriptproxy.fullname" . | quote }}}
 - name: scriptproxy-tokens
-  secret: {secretName: {{ include "scriptproxy.tokensName" . }}, defaultMode: 0440}
+  secret: {secretName: {{ include "scriptproxy.tokensName" . | quote }}, defaultMode: 0440}
 - name: scriptproxy-state
   emptyDir: {}
 {{- if .Values.scripts }}
@@ -132,22 +132,22 @@ volumeMounts:
     items:
       {{- range $name, $versions := .Values.scripts }}
       {{- range $version, $body := $versions }}
-      - {key: {{ $name }}__{{ $version }}.lua, path: {{ $name }}/{{ $version }}.lua}
+      - {key: {{ printf "%s__%s.lua" $name $version | quote }}, path: {{ printf "%s/%s.lua" $name $version | quote }}}
       {{- end }}
       {{- end }}
 {{- end }}
 {{- if .Values.upstreamPassword.secretName }}
 - name: scriptproxy-upstream
   secret:
-    secretName: {{ .Values.upstreamPassword.secretName }}
+    secretName: {{ .Values.upstreamPassword.secretName | quote }}
     defaultMode: 0440
-    items: [{key: {{ .Values.upstreamPassword.key }}, path: password}]
+    items: [{key: {{ .Values.upstreamPassword.key | quote }}, path: password}]
 {{- end }}
 {{- if .Values.registryPassword.secretName }}
 - name: scriptproxy-registry
   secret:
-    secretName: {{ .Values.registryPassword.secretName }}
+    secretName: {{ .Values.registryPassword.secretName | quote }}
     defaultMode: 0440
-    items: [{key: {{ .Values.registryPassword.key }}, path: password}]
+    items: [{key: {{ .Values.registryPassword.key | quote }}, path: password}]
 {{- end }}
 {{- end -}}
