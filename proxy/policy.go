@@ -38,6 +38,9 @@ type ruled struct {
 	name     string // lower case: "config|set"
 	class    policy.Class
 	greeting bool // see Greets
+	// lacked commands are none that the server is known to have. A module's,
+	// with a dot in its name, it may have all the same.
+	lacked bool
 }
 
 type scriptVersion struct{ name, version string }
@@ -89,13 +92,13 @@ func (s *Server) NewPolicy(o PolicyOptions) *Policy {
 
 // needs notes what the rules ask for.
 func (p *Policy) needs() {
-	p.sizes = p.learner != nil
+	p.sizes, p.facts = p.learner != nil, p.learner != nil
 	for _, r := range p.set.Rules() {
 		m := &r.Match
 		keys := m.MinKeys != nil || m.MaxKeys != nil
 		p.sizes = p.sizes || m.MinArgBytes != nil || m.MaxArgBytes != nil
 		p.commandKeys = p.commandKeys || keys && len(m.Commands) > 0
-		p.facts = p.facts || len(m.Uses) > 0 || len(m.Findings) > 0
+		p.facts = p.facts || len(m.Uses) > 0 || len(m.Findings) > 0 || len(m.Classes) > 0 && len(m.Commands) == 0
 		p.findings = p.findings || len(m.Findings) > 0
 		p.shas = p.shas || len(m.SHAs) > 0
 		p.functionNames = p.functionNames || len(m.Functions) > 0
@@ -133,7 +136,7 @@ func (p *Policy) ruleCommands(table *command.Table) {
 }
 
 func newRuled(target *policy.Target, name string, c *command.Command) *ruled {
-	return &ruled{target: target, name: name, class: policyClass(c.Class), greeting: Greets(name)}
+	return &ruled{target: target, name: name, class: policyClass(c.Class), greeting: Greets(name), lacked: c.Absent}
 }
 
 // policyClass is a command's class in the policy's words.
@@ -196,14 +199,16 @@ func (p *Policy) asks(c *command.Command) bool {
 func (p *Policy) command(c *command.Command, r *resp.Request) *ruled {
 	if c == nil {
 		name := strings.ToLower(ruledName(r.Arg(0)))
-		return &ruled{target: p.set.Command(name, ""), name: name}
+		return &ruled{target: p.set.Command(name, ""), name: name, lacked: !strings.Contains(name, ".")}
 	}
 	if c.IsContainer() && r.Len() > 1 {
 		sub := c.Sub(r.Arg(1))
 		if sub == nil {
 			// A newer server's: patterns such as config|* hold for it too.
 			name := policy.CommandName(c.Name, ruledName(r.Arg(1)))
-			return newRuled(p.set.Command(name, ""), name, c)
+			what := newRuled(p.set.Command(name, ""), name, c)
+			what.lacked = true
+			return what
 		}
 		c = sub
 	}

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +18,13 @@ type Learner struct {
 	recorder *policy.Recorder
 	calls    chan policy.Call
 	done     sync.WaitGroup
+
+	mu     sync.Mutex
+	lacked map[string]bool // commands that the server does not have
 }
+
+// maxLacked bounds the commands that are noted as not there.
+const maxLacked = 100
 
 // learnQueue bounds the calls that wait to be taken in. A loop that finds it
 // full takes a call in itself.
@@ -38,6 +45,30 @@ func NewLearner(o policy.RecorderOptions) *Learner {
 
 // Recorder is what was learned up to now.
 func (l *Learner) Recorder() *policy.Recorder { return l.recorder }
+
+// Notes say what no rule can allow.
+func (l *Learner) Notes() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var notes []string
+	for name := range l.lacked {
+		notes = append(notes, "the command "+name+" is left out: the server does not have it")
+	}
+	slices.Sort(notes)
+	return notes
+}
+
+// lacks takes note of a command that the server does not have.
+func (l *Learner) lacks(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lacked == nil {
+		l.lacked = make(map[string]bool)
+	}
+	if len(l.lacked) < maxLacked && !strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c > '~' }) {
+		l.lacked[name] = true
+	}
+}
 
 // Stop ends the learner, when no generation has it any more and Server.Pass
 // has returned since; it returns when everything is taken in.
@@ -66,6 +97,9 @@ func (s *session) learn(p *Policy) {
 	switch {
 	case u.plain != nil && u.plain.greeting:
 		return // let through without a rule
+	case u.plain != nil && u.plain.lacked:
+		p.learner.lacks(u.plain.name)
+		return
 	case u.plain != nil:
 		c.Command = u.plain.name
 	case u.registered:

@@ -397,6 +397,9 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 		return
 	}
 	p.prove()
+	if c.script != nil && isNoPerm(p.buf) && p.s != nil && p.s.mayLoadApart(c.script) {
+		p.w.srv.loadApartFor(p.s.serverUser())
+	}
 	p.account(outcomeOf(p.buf))
 	p.settle()
 }

@@ -309,6 +309,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
 	a.publish()
+	a.lookAtWall(ctx)
 	return a.governs()
 }
 

@@ -50,7 +50,7 @@ func (l *learning) state(withRules bool) api.Learning {
 		return out
 	}
 	spec, notes := l.learn.Recorder().Spec()
-	out.Notes = append(out.Notes, notes...)
+	out.Notes = append(append(out.Notes, notes...), l.learn.Notes()...)
 	text, err := config.FormatRules(spec, fmt.Sprintf(
 		"Learned by scriptproxy from %s to %s: this allows what was called then, and nothing else.",
 		l.started.UTC().Format(time.RFC3339), out.Until.UTC().Format(time.RFC3339)))

@@ -25,7 +25,7 @@ const (
 	wallEvery = 30 * time.Second
 	// wallLook is how often new users are looked for.
 	wallLook = time.Second
-	// wallTimeout bounds one look at one server.
+	// wallTimeout bounds one look at all servers that are up.
 	wallTimeout = 5 * time.Second
 )
 
@@ -33,25 +33,56 @@ const (
 // denies, and whom they let load no scripts. Its methods are for any
 // goroutine.
 type wall struct {
-	mu     sync.Mutex
-	stale  bool                // something has changed since the last look
-	byNode map[string][]string // warnings by the server's address
-	apart  map[string]bool
+	once sync.Once
+	kick chan struct{}
+
+	mu    sync.Mutex
+	nodes map[string]nodeWall // by the server's address
 }
 
-// wake has the servers looked at soon.
+// nodeWall is one server's share.
+type nodeWall struct {
+	gaps  []string
+	apart []string // users that may run scripts and load none
+}
+
+func (w *wall) kicked() chan struct{} {
+	w.once.Do(func() { w.kick = make(chan struct{}, 1) })
+	return w.kick
+}
+
+// wake has the servers looked at now.
 func (w *wall) wake() {
-	w.mu.Lock()
-	w.stale = true
-	w.mu.Unlock()
+	select {
+	case w.kicked() <- struct{}{}:
+	default:
+	}
 }
 
-// mayNotLoad are the users that the servers let load nothing. It must not be
-// changed.
+// mayNotLoad are the users whom some server lets load nothing.
 func (w *wall) mayNotLoad() map[string]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.apart
+	users := make(map[string]bool)
+	for _, n := range w.nodes {
+		for _, name := range n.apart {
+			users[name] = true
+		}
+	}
+	return users
+}
+
+// set takes note of a server, and tells whether other users than before may
+// not load.
+func (w *wall) set(addr string, n nodeWall) (changed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nodes == nil {
+		w.nodes = make(map[string]nodeWall)
+	}
+	changed = !slices.Equal(w.nodes[addr].apart, n.apart)
+	w.nodes[addr] = n
+	return changed
 }
 
 // warnings are for readiness: each once, with the servers that it is about
@@ -60,17 +91,17 @@ func (w *wall) warnings() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	on := make(map[string][]string)
-	for node, list := range w.byNode {
-		for _, text := range list {
-			on[text] = append(on[text], node)
+	for addr, n := range w.nodes {
+		for _, text := range n.gaps {
+			on[text] = append(on[text], addr)
 		}
 	}
 	var list []string
 	for _, text := range slices.Sorted(maps.Keys(on)) {
-		nodes := on[text]
-		if len(nodes) < len(w.byNode) {
-			slices.Sort(nodes)
-			text += " (" + strings.Join(nodes, ", ") + ")"
+		addrs := on[text]
+		if len(addrs) < len(w.nodes) {
+			slices.Sort(addrs)
+			text += " (" + strings.Join(addrs, ", ") + ")"
 		}
 		list = append(list, text)
 	}
@@ -79,25 +110,23 @@ func (w *wall) warnings() []string {
 
 // watchWall looks at the servers' ACLs until ctx ends.
 func (a *App) watchWall(ctx context.Context) {
-	w := &a.government.wall
 	tick := time.NewTicker(wallLook)
 	defer tick.Stop()
 	var seen []string
 	var last time.Time
 	for {
-		users := a.server.Users()
-		w.mu.Lock()
-		stale := w.stale
-		w.stale = false
-		w.mu.Unlock()
-		if stale || len(users) != len(seen) || a.governed() && time.Since(last) > wallEvery {
-			seen, last = users, time.Now()
-			a.lookAtWall(ctx, users)
-		}
+		kicked := false
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.government.wall.kicked():
+			kicked = true
 		case <-tick.C:
+		}
+		users := a.server.Users()
+		if kicked || len(users) != len(seen) || a.governed() && time.Since(last) > wallEvery {
+			seen, last = users, time.Now()
+			a.lookAtWall(ctx)
 		}
 	}
 }
@@ -109,42 +138,21 @@ func (a *App) governed() bool {
 	return a.government.spec.Mode != policy.ModeOff
 }
 
-// lookAtWall asks every server that is up. users are those that clients came
-// as.
-func (a *App) lookAtWall(ctx context.Context, users []string) {
-	a.mu.Lock()
-	cfg, book, spec, table := a.cfg, a.government.book, a.government.spec, a.commands
-	a.mu.Unlock()
+// lookAtWall asks every server that is up. What it finds is in force when it
+// returns.
+func (a *App) lookAtWall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, wallTimeout)
+	defer cancel()
 	w := &a.government.wall
-	byNode, apart := make(map[string][]string), make(map[string]bool)
-	for _, n := range a.monitor.View().All {
-		if !n.Up() {
-			continue
-		}
-		states, err := a.aclStates(ctx, n)
-		if ctx.Err() != nil {
-			return
-		}
-		if errors.Is(err, errNoACL) {
-			states, err = nil, nil
-		}
-		var gaps []string
-		switch {
-		case err != nil && enforced(spec):
-			gaps = []string{fmt.Sprintf("it is not known what the server would let through: %v; give the user %s the command ACL", err, loaderOf(cfg))}
-		case err == nil:
-			noteApart(apart, states, table, loaderOf(cfg))
-			if enforced(spec) && book != nil {
-				gaps = gapsOf(cfg, book, table, states, users)
-			}
-		}
-		byNode[n.Addr] = gaps
-	}
 	before := w.warnings()
-	w.mu.Lock()
-	changed := !maps.Equal(apart, w.apart)
-	w.byNode, w.apart = byNode, apart
-	w.mu.Unlock()
+	changed := false
+	for _, n := range a.monitor.View().All {
+		if n.Up() {
+			client := a.monitor.Client(n)
+			changed = a.lookAtServer(ctx, n, client) || changed
+			client.Close()
+		}
+	}
 	now := w.warnings()
 	for _, text := range now {
 		if !slices.Contains(before, text) {
@@ -157,6 +165,30 @@ func (a *App) lookAtWall(ctx context.Context, users []string) {
 	if changed {
 		a.publish()
 	}
+}
+
+// lookAtServer asks one server for its ACL. It tells whether other users than
+// before may not load scripts there.
+func (a *App) lookAtServer(ctx context.Context, n *topology.Node, client *redis.Client) (changed bool) {
+	a.mu.Lock()
+	cfg, book, spec, table := a.cfg, a.government.book, a.government.spec, a.commands
+	a.mu.Unlock()
+	states, err := aclStates(ctx, client)
+	var now nodeWall
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case err != nil && !errors.Is(err, errNoACL):
+		if enforced(spec) {
+			now.gaps = []string{fmt.Sprintf("it is not known what the server would let through: %v; allow the user '%s' ACL USERS and ACL GETUSER", err, loaderOf(cfg))}
+		}
+	default:
+		now.apart = apartOf(states, table, loaderOf(cfg))
+		if enforced(spec) && book != nil {
+			now.gaps = gapsOf(cfg, book, table, states, a.server.Users())
+		}
+	}
+	return a.government.wall.set(n.Addr, now)
 }
 
 // enforced reports that a policy denies something that a server could deny
@@ -177,14 +209,6 @@ func loaderOf(cfg *config.Config) string {
 var errNoACL = errors.New("the server has no ACL")
 
 // aclStates asks a server for its users.
-func (a *App) aclStates(ctx context.Context, n *topology.Node) ([]acl.State, error) {
-	ctx, cancel := context.WithTimeout(ctx, wallTimeout)
-	defer cancel()
-	client := a.monitor.Client(n)
-	defer client.Close()
-	return aclStates(ctx, client)
-}
-
 func aclStates(ctx context.Context, client *redis.Client) ([]acl.State, error) {
 	names, err := client.Do(ctx, "ACL", "USERS").StringSlice()
 	if err != nil {
@@ -219,9 +243,10 @@ func serverCommands(table *command.Table) []policy.Command {
 	return list
 }
 
-// noteApart adds the users that may run what is loaded and load nothing.
-func noteApart(apart map[string]bool, states []acl.State, table *command.Table, loader string) {
+// apartOf are the users that may run what is loaded and load nothing.
+func apartOf(states []acl.State, table *command.Table, loader string) []string {
 	reader := acl.NewReader(serverCommands(table))
+	var names []string
 	for _, s := range states {
 		if s.Name == loader {
 			continue
@@ -229,9 +254,11 @@ func noteApart(apart map[string]bool, states []acl.State, table *command.Table, 
 		calls, err1 := reader.Permits(s, "evalsha")
 		loads, err2 := reader.Permits(s, "eval")
 		if err1 == nil && err2 == nil && calls && !loads {
-			apart[s.Name] = true
+			names = append(names, s.Name)
 		}
 	}
+	slices.Sort(names)
+	return names
 }
 
 // gapsOf compares what the policy asks of a server with what it says of its

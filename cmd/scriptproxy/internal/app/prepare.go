@@ -34,6 +34,9 @@ func (a *App) prepare(ctx context.Context, n *topology.Node, c *redis.Client) er
 		}
 		a.libraries.wake()
 	}
+	if a.lookAtServer(ctx, n, c) {
+		a.publish()
+	}
 	a.government.wall.wake()
 	return nil
 }

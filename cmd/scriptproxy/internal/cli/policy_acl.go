@@ -142,6 +142,6 @@ func (a *aclRun) set(ctx context.Context, plan *acl.Plan) error {
 	if failed {
 		return errReported
 	}
-	fmt.Fprintln(a.streams.Err, "scriptproxy: hint: the servers keep it over a restart after ACL SAVE or, without an ACL file, CONFIG REWRITE")
+	fmt.Fprintln(a.streams.Err, "scriptproxy: hint: reload running proxies, so that they know at once and not within half a minute; the servers keep the ACL over a restart after ACL SAVE or, without an ACL file, CONFIG REWRITE")
 	return nil
 }
