@@ -80,13 +80,40 @@ func (s *session) own(r *resp.Request, kind pendingKind) (*pending, bool) {
 	return p, true
 }
 
-// keepDedicated is for what the proxy can't see the end of.
-func (s *session) keepDedicated(r *resp.Request) bool {
-	p, ok := s.own(r, kindPlain)
+// keepDedicated is for what the proxy can't see the end of. The session keeps
+// its link for good, unless the server refuses: with any error (kindKeep), or
+// by not knowing the command (kindUnknown).
+func (s *session) keepDedicated(r *resp.Request, kind pendingKind) bool {
+	p, ok := s.own(r, kind)
 	if p != nil {
-		s.state |= sticky | tainted
+		s.state |= sticky
+		s.needExtra().keeps++
 	}
 	return ok
+}
+
+// keep takes a piece of the reply to what keepDedicated sent.
+func (p *pending) keep(piece []byte, done bool) {
+	c := &p.call
+	if !c.begun {
+		c.begun, c.failed = true, piece[0] == '-'
+		if p.kind == kindUnknown {
+			c.failed = bytes.HasPrefix(piece, []byte("-ERR unknown command"))
+		}
+	}
+	p.pass(piece)
+	if !done {
+		return
+	}
+	if s := p.s; s != nil && s.ext != nil {
+		if !c.failed {
+			s.ext.stuck = true
+			s.state |= tainted
+		} else if s.ext.keeps--; s.ext.keeps == 0 && !s.ext.stuck {
+			s.state &^= sticky
+		}
+	}
+	p.finish()
 }
 
 // block is for commands that may hold their connection.
@@ -385,6 +412,8 @@ type extra struct {
 	addr, laddr               string
 	multi                     *queuedScripts // script calls inside MULTI
 	softSince                 int64
+	keeps                     int  // sent by keepDedicated and not refused
+	stuck                     bool // the session is sticky for good
 	slowed                    *upstream.Link // see tooMuch
 
 	gate      *policy.Gate   // of a request that waits; see policy_limits.go

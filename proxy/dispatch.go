@@ -31,7 +31,7 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 		// Not known here: a module's or a newer server's command. It may
 		// write, block, or change the connection for good.
 		w.shard.Request(metrics.ClassWrite)
-		return s.keepDedicated(r)
+		return s.keepDedicated(r, kindUnknown)
 	}
 	w.shard.Request(requestClass(cmd))
 	s.last = cmd
@@ -64,7 +64,7 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 			command.OpUnsubscribe, command.OpPUnsubscribe, command.OpSUnsubscribe:
 			return s.subscribe(cmd, r)
 		case command.OpMonitor, command.OpSync, command.OpDebug, command.OpShutdown, command.OpReadonly, command.OpReadwrite, command.OpAsking:
-			return s.keepDedicated(r)
+			return s.keepDedicated(r, kindKeep)
 		case command.OpAuth, command.OpHello, command.OpSelect, command.OpReset, command.OpQuit, command.OpClient:
 			return s.identity(cmd, r)
 		}

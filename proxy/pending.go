@@ -29,6 +29,9 @@ const (
 	kindSubscribe
 	// kindExec is the reply to a transaction in which there are notes.
 	kindExec
+	// kindKeep is the reply to what the session may keep its link for.
+	kindKeep
+	kindUnknown
 	// kindMulti begins a transaction, unless the server refuses.
 	kindMulti
 	// kindSwallow keeps the reply from the client.
@@ -100,6 +103,8 @@ func (p *pending) Reply(_ *upstream.Call, piece []byte, done bool) {
 		}
 	case kindScript:
 		p.scriptReply(piece, done)
+	case kindKeep, kindUnknown:
+		p.keep(piece, done)
 	default:
 		p.buf = append(p.buf, piece...)
 		if done {

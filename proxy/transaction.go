@@ -55,6 +55,7 @@ func (s *session) inTransaction(cmd *command.Command, r *resp.Request) bool {
 		e.notes = append(e.notes, note)
 	} else {
 		s.state |= sticky
+		s.needExtra().stuck = true
 	}
 	if !known || note.kind == txSetName || note.kind == txHello {
 		s.state |= tainted
