@@ -3,9 +3,7 @@
 package proxy
 
 import (
-	"cmp"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -281,161 +279,22 @@ func (f *standIn) Lost(*upstream.Call, bool, error) { f.p.answer(f.text) }
 // goroutine.
 func (s *session) Wake() { s.w.loop.Do(func() { s.unhold(holdTurn) }) }
 
-// queuedScripts are the script calls that EXEC runs.
-type queuedScripts struct {
-	calls   int
-	scripts []*Script // the first few, each once
-	any     bool      // one is not known here, or there are more
-	allowed time.Duration
-	endless bool // one has no deadline
-}
-
-// queueScript notes a script call inside MULTI; deadline is a rule's, or 0.
-func (s *session) queueScript(script *Script, deadline time.Duration) {
-	e := s.needExtra()
-	if e.multi == nil {
-		e.multi = &queuedScripts{}
-	}
-	q := e.multi
-	q.calls++
-	d := cmp.Or(deadline, script.deadlineOr(s.w.gen.Settings.Deadline))
-	q.allowed += d
-	q.endless = q.endless || d == 0
-	if script == nil || len(q.scripts) == 8 {
-		q.any = true
-		return
-	}
-	for _, known := range q.scripts {
-		if known == script {
-			return
-		}
-	}
-	q.scripts = append(q.scripts, script)
-}
-
-// execScripts has EXEC watched like the scripts that it runs.
-func (s *session) execScripts(p *pending) {
-	if s.ext == nil || s.ext.multi == nil {
-		return
-	}
-	p.watched.exec = s.ext.multi
-	s.ext.multi = nil
-	s.w.watch(p)
-}
-
-// deadline is that of all calls together.
-func (q *queuedScripts) deadline(*Settings) time.Duration {
-	if q.endless {
-		return 0
-	}
-	return q.allowed
-}
-
-// only is the script that all calls are of, or nil.
-func (q *queuedScripts) only() *Script {
-	if q.any || len(q.scripts) != 1 {
-		return nil
-	}
-	return q.scripts[0]
-}
-
-func (q *queuedScripts) label() string {
-	if sc := q.only(); sc != nil {
-		return sc.label()
-	}
-	return fmt.Sprintf("a transaction with %d script calls", q.calls)
-}
-
-// breakerList is the breakers that are not closed, or were lately.
-type breakerList struct {
-	mu   sync.Mutex
-	list map[*Script]*watchdog.Breaker
-}
-
-func (b *breakerList) add(br *watchdog.Breaker) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.list == nil {
-		b.list = make(map[*Script]*watchdog.Breaker)
-	}
-	b.list[br.Owner.(*Script)] = br
-}
-
-// BreakerInfo is the state of one script version's breaker.
-type BreakerInfo struct {
-	// Name and Version are empty for a script that is not registered.
-	Name, Version, SHA string
-	State              metrics.BreakerState
-	// Since is when the state began.
-	Since time.Time
-	// Kills were counted within the window, Total since the program started.
-	Kills int
-	Total uint64
-	// Left is how long it stays open.
-	Left time.Duration
-}
-
-// Breakers are the breakers that have opened and not been forgotten since:
-// one that closed again is listed for an hour.
-func (s *Server) Breakers() []BreakerInfo {
-	now := loop.Now()
-	s.breakers.mu.Lock()
-	defer s.breakers.mu.Unlock()
-	var out []BreakerInfo
-	for script, b := range s.breakers.list {
-		st := b.Status(now)
-		out = append(out, BreakerInfo{
-			Name: script.Name, Version: script.Version, SHA: script.SHA, State: st.State,
-			Since: time.Now().Add(-time.Duration(now - st.Since)), Kills: st.Kills, Total: st.Total, Left: st.Left,
-		})
-	}
-	return out
-}
-
-// breakerKept is how long a closed breaker stays listed.
-const breakerKept = time.Hour
-
-// sweepBreakers tells the metrics what time has changed.
-func (s *Server) sweepBreakers(now int64) {
-	s.breakers.mu.Lock()
-	defer s.breakers.mu.Unlock()
-	for script, b := range s.breakers.list {
-		st := b.Status(now)
-		if script.Name != "" {
-			s.metrics.Breaker(script.metric, st.State)
-		}
-		if st.State == metrics.BreakerClosed && now-st.Since > int64(breakerKept) {
-			delete(s.breakers.list, script)
-		}
-	}
-}
-
-// breakerOpened is told by the watchdog, on any goroutine.
-func (s *Server) breakerOpened(b *watchdog.Breaker) {
-	script := b.Owner.(*Script)
-	s.breakers.add(b)
-	if script.Name != "" {
-		s.metrics.Breaker(script.metric, metrics.BreakerOpen)
-	}
-	s.log.Error("breaker opened: calls of the script are refused", "script", script.Label(), "version", script.Version, "sha", script.SHA)
-	if s.onBreaker != nil {
-		go s.onBreaker(script)
-	}
-}
-
 // protect applies what a generation says.
 func (s *Server) protect(set *Settings) {
 	s.dog.Apply(set.Watchdog)
-	s.known.limit(set.MaxConcurrent, set.MaxQueue)
+	s.known.limit(&set.Protection)
 }
 
 // limit gives the scripts that clients bring the bounds of the settings.
-func (k *knownScripts) limit(max, maxQueue int) {
+func (k *knownScripts) limit(p *Protection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.maxConcurrent, k.maxQueue = max, maxQueue
+	k.maxConcurrent, k.maxQueue = p.MaxConcurrent, p.MaxQueue
 	for _, s := range k.bySHA {
 		k.bound(s)
+		if b := s.breaker.Load(); b != nil {
+			b.Set(p.Breaker)
+		}
 	}
 }
 
