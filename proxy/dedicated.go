@@ -412,8 +412,8 @@ type extra struct {
 	addr, laddr               string
 	multi                     *queuedScripts // script calls inside MULTI
 	softSince                 int64
-	keeps                     int  // sent by keepDedicated and not refused
-	stuck                     bool // the session is sticky for good
+	keeps                     int            // sent by keepDedicated and not refused
+	stuck                     bool           // the session is sticky for good
 	slowed                    *upstream.Link // see tooMuch
 
 	gate      *policy.Gate   // of a request that waits; see policy_limits.go

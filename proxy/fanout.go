@@ -201,11 +201,13 @@ func (s *session) scriptAdmin(cmd *command.Command, r *resp.Request) bool {
 	case equalFold(sub, "LOAD") && r.Len() == 3:
 		script := s.w.scriptOfBody(r.Arg(2))
 		return s.fan(r.Raw(), false, func(parts []*part) []byte {
-			reply := firstReply(parts)
-			if len(reply) > 0 && reply[0] == '$' {
-				script.proven.Store(true)
+			for _, t := range parts {
+				if t.lost == nil && t.reply[0] == '$' {
+					script.SetLoaded(t.node.Index, t.node.Epoch())
+					script.proven.Store(true)
+				}
 			}
-			return reply
+			return firstReply(parts)
 		})
 	case equalFold(sub, "EXISTS") && r.Len() > 2:
 		return s.scriptExists(r)

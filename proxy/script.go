@@ -45,8 +45,9 @@ type scriptCall struct {
 	asRO bool
 	// gaveBody tells that the client sent the body.
 	gaveBody bool
-	// bySHA tells that the server may not know the script.
-	bySHA bool
+	// bySHA tells that the server may not know the script, withBody that the
+	// body was sent, ro that the verb sent was a read-only one.
+	bySHA, withBody, ro bool
 	// apart tells that the proxy's own user loads the script.
 	apart bool
 	// deadline is a rule's, 0 where none sets one.
@@ -144,7 +145,7 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 	c.route = metrics.RoutePrimary
 	if c.replica {
 		c.route = metrics.RouteReplica
-		c.asRO = !ro && link.Node.HasReadOnlyCalls()
+		c.asRO = !ro && link.Node.HasReadOnlyCalls() && !s.group.PlainOnly
 	}
 	if script == nil {
 		// A sha that only the server may know; its answer stands.
@@ -256,11 +257,15 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	c := &p.call
 	set := &s.w.gen.Settings
 	script := c.script
+	rights := s.group.Rights(ro)
 	withBody := false
 	switch {
-	case c.apart:
+	case c.apart, !c.gaveBody && rights.ShasOnly:
 	case c.inTx:
 		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !script.proven.Load())
+		if !c.gaveBody && !rights.MayEval && script.LoadedOn(c.node.Index, c.epoch) {
+			withBody = false // a refusal would end the transaction
+		}
 	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
 		withBody = true
 	case set.LoosePipelining:
@@ -268,6 +273,7 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 		withBody = c.gaveBody || len(script.Body) <= set.EvalBelow
 	}
 	script.ranOn(c.node.Index, s.w.loop.Index, s.w.loop.Now())
+	c.withBody, c.ro = withBody, ro
 	if !withBody && !c.inTx {
 		c.bySHA = true
 		switch {
@@ -286,7 +292,9 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	buf := link.Begin(need)
 	buf = appendCall(buf, r.Len(), script, withBody, ro)
 	link.End(append(buf, tail...), &p.Call)
-	if c.bySHA && !set.LoosePipelining {
+	// A body that the client did not send may be refused, as long as the user
+	// is not known to have EVAL: then nothing may follow it either.
+	if c.bySHA && !set.LoosePipelining || withBody && !c.gaveBody && !c.inTx && !rights.MayEval {
 		s.flags |= holdDrain
 	}
 }
@@ -410,6 +418,9 @@ func (p *pending) scriptReply(piece []byte, done bool) {
 // transaction that EXEC did not run; EVALSHA is then for the server to answer.
 func (p *pending) prove() {
 	c := &p.call
+	if c.withBody && !c.inTx && p.s != nil && !(c.failed && isNoPerm(p.buf)) {
+		p.s.group.Rights(c.ro).MayEval = true
+	}
 	script := c.script
 	if script == nil {
 		script = c.unproven
@@ -431,17 +442,27 @@ func (p *pending) mend() bool {
 		return false
 	}
 	line := p.buf
+	refused := c.refusedVerb(line)
+	notLoaded := c.bySHA && isNoScript(line) && c.load != nil && isNoPerm(c.load.refused)
 	switch {
 	case c.apart && script.quotesNoScript && isNoScript(line) && (c.load == nil || !c.load.missing):
 		return false // the script says so itself
-	case c.bySHA && c.load != nil && isNoPerm(c.load.refused) && p.s.mayLoadApart(script):
+	case refused && c.asRO:
+		p.s.group.PlainOnly = true
+		p.tries++
+		return p.sendAgain(p.link)
+	case (notLoaded || refused && c.withBody && !c.gaveBody) && p.s.mayLoadApart(script):
 		p.w.srv.loadApartFor(p.s.serverUser())
 		c.apart = true
 		p.tries++
 		return p.sendAgain(p.link)
-	case c.bySHA && c.gaveBody && (isNoPerm(line) || c.load != nil && isNoPerm(c.load.refused)):
+	case c.bySHA && c.gaveBody && (refused || notLoaded):
 		// The user may not say SCRIPT LOAD or EVALSHA, but perhaps EVAL.
 		p.s.group.BodiesOnly = true
+		p.tries++
+		return p.sendAgain(p.link)
+	case refused && c.withBody && !c.gaveBody:
+		p.s.group.Rights(c.ro).ShasOnly = true
 		p.tries++
 		return p.sendAgain(p.link)
 	case c.bySHA && isNoScript(line):
@@ -513,12 +534,14 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	verb := r.Arg(0)
 	ro := verb[len(verb)-1] == 'O' && !c.asRO
 	p.place(link, ro)
-	c.bySHA = false
+	c.ro = ro || c.asRO
+	c.withBody = c.gaveBody || !s.group.Rights(c.ro).ShasOnly
+	c.bySHA = !c.withBody
 	p.buf = p.buf[:0]
 	p.link, s.cur = link, link
-	p.w.load(link, c.script, c.epoch)
+	c.load = p.w.load(link, c.script, c.epoch)
 	buf := link.Begin(len(request) + len(c.script.Body) + 64)
-	buf = appendCall(buf, r.Len(), c.script, true, ro || c.asRO)
+	buf = appendCall(buf, r.Len(), c.script, c.withBody, c.ro)
 	link.End(append(buf, r.Tail(2)...), &p.Call)
 	return true
 }
@@ -533,11 +556,19 @@ func (p *pending) place(link *upstream.Link, ro bool) {
 	c.asRO = false
 	if c.replica {
 		c.route = metrics.RouteReplica
-		c.asRO = !ro && c.node.HasReadOnlyCalls()
+		c.asRO = !ro && c.node.HasReadOnlyCalls() && !p.s.group.PlainOnly
 	} else if p.read && c.script.Class() == ClassWrite {
 		p.read = false
 		p.s.writes++
 	}
+}
+
+// refusedVerb tells whether the server refused the command that the call was
+// sent as, before it looked at the script. A script that may say so itself is
+// not believed.
+func (c *scriptCall) refusedVerb(line []byte) bool {
+	return isNoPerm(line) && bytes.Contains(line, []byte(" run the 'eval")) &&
+		!c.script.quotesNoScript && !containsFold(c.script.Body, "NOPERM")
 }
 
 func isNoPerm(line []byte) bool { return bytes.HasPrefix(line, []byte("-NOPERM ")) }

@@ -140,9 +140,25 @@ type Group struct {
 	refused backoff
 	// Sessions is the number of sessions that use the group; its owner counts.
 	Sessions int
-	// BodiesOnly tells that the identity may not call scripts by their shas;
-	// for the owner.
-	BodiesOnly bool
+	// BodiesOnly tells that the identity may not call scripts by their shas,
+	// PlainOnly that it may not use the read-only verbs; for the owner, as is
+	// Rights.
+	BodiesOnly, PlainOnly bool
+	rights                [2]Rights
+}
+
+// Rights are what is known of an identity's use of EVAL, or of EVAL_RO.
+type Rights struct {
+	// MayEval tells that the server has let it, ShasOnly that it has not.
+	MayEval, ShasOnly bool
+}
+
+// Rights are those to EVAL_RO or to EVAL.
+func (g *Group) Rights(readOnly bool) *Rights {
+	if readOnly {
+		return &g.rights[1]
+	}
+	return &g.rights[0]
 }
 
 // Key is what the group's traffic has in common.
