@@ -307,3 +307,42 @@ func TestNothingIsLeftOfTenThousandConnections(t *testing.T) {
 	t.Logf("descriptors %v → %v, goroutines %v → %v, MB %.0f → %.0f", before["process_open_fds"], after["process_open_fds"],
 		before["go_goroutines"], after["go_goroutines"], before["process_resident_memory_bytes"]/(1<<20), after["process_resident_memory_bytes"]/(1<<20))
 }
+
+// TestClientThatStopsSendingGetsEveryReply is "redis-cli --pipe" and "nc -N": the client closes its side behind the last command.
+func TestClientThatStopsSendingGetsEveryReply(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]option{
+		"with links that take all":    {set("loops", 1)},
+		"with links that are full":    {set("loops", 1), set("upstream.links.max_pending", 8)},
+		"with one request at a time":  {set("loops", 1), set("limits.max_client_pending", 1)},
+		"with replies that are large": {set("loops", 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, redisserver.Start(t), nil, append(opts, script("append", []string{large(appendBody)}))...)
+			value, commands := "v", 3000
+			if strings.Contains(name, "large") {
+				value, commands = strings.Repeat("v", 20_000), 1000
+			}
+			var clients []*client
+			for i := range 4 {
+				c := p.client()
+				var b strings.Builder
+				for range commands {
+					b.WriteString(request("ECHO", value) + request("EVALSHA", "append", "1", fmt.Sprint("list:", i), "x"))
+				}
+				go func() {
+					io.WriteString(c.conn, b.String())
+					c.conn.(*net.TCPConn).CloseWrite()
+				}()
+				clients = append(clients, c)
+			}
+			for _, c := range clients {
+				for i := range commands {
+					c.want(bulk(value), integer(i+1))
+				}
+				c.gone()
+			}
+		})
+	}
+}
