@@ -127,7 +127,7 @@ func TestEveryAlertHasARunbookAndSaysHowUrgentItIs(t *testing.T) {
 			}
 		}
 		text := read(t, filepath.Join(runbookDir, r.Alert+".md"))
-		for _, part := range []string{"# " + r.Alert + "\n", "Severity: " + severity + ".", "## What it means\n", "## What to look at\n", "## What to do\n", "```sh\n"} {
+		for _, part := range []string{"# " + r.Alert + "\n", "Severity: " + severity + ".", "## What it means\n", "## What to look at\n", "## What to do\n", "```sh"} {
 			if !strings.Contains(text, part) {
 				t.Errorf("the runbook of %s lacks %q", r.Alert, part)
 			}
