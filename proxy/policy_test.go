@@ -296,3 +296,48 @@ func BenchmarkExchangeUnderAPolicy(b *testing.B) {
 		})
 	}
 }
+
+func TestALargeRequestIsDecidedToo(t *testing.T) {
+	h := startHot(t)
+	value := strings.Repeat("x", 3<<20)
+	large := policy.Rule{Name: "not-so-large", Match: policy.Match{Commands: []string{"set"}, MinArgBytes: ptr[int64](1 << 20)}, Action: policy.Deny}
+	for _, c := range []struct {
+		spec policy.Spec
+		want string
+	}{
+		{policy.Spec{Mode: policy.ModeEnforce, Rules: []policy.Rule{denyCommands("set")}}, "-DENIED command 'set': rule 'no-set': ask first"},
+		{policy.Spec{Mode: policy.ModeEnforce, Rules: []policy.Rule{large}}, "-DENIED command 'set': rule 'not-so-large'"},
+		{policy.Spec{Mode: policy.ModeEnforce, DefaultCommands: policy.Deny, Rules: []policy.Rule{
+			{Name: "set", Match: policy.Match{Commands: []string{"set"}}, Action: policy.Allow},
+		}}, "+OK"},
+	} {
+		p := h.govern(t, c.spec, nil)
+		conn := h.dial(t)
+		want(t, ask(t, conn, "SET k "+value, "PING"), c.want, "+PONG")
+		if n := p.Counts()[0]; n.Allowed+n.Denied != 1 {
+			t.Errorf("the rule counted %+v", n)
+		}
+	}
+	if n := h.redis.Do("STRLEN", "k"); n != int64(len(value)) {
+		t.Errorf("the value has %v bytes", n)
+	}
+}
+
+func TestSeveralSessionsWaitForOneAnalysis(t *testing.T) {
+	h := startHot(t)
+	h.govern(t, policy.Spec{Mode: policy.ModeEnforce, Rules: []policy.Rule{
+		{Name: "no-flush", Match: policy.Match{Uses: []string{"flushall"}}, Action: policy.Deny},
+	}}, nil)
+	const body = "return(9)"
+	var conns []net.Conn
+	for range 20 {
+		c := h.dial(t)
+		if _, err := c.Write(resp.AppendCommand(nil, "EVAL", body, "0")); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		want(t, ask(t, c, "PING"), ":9")
+	}
+}

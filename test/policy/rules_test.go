@@ -69,7 +69,7 @@ func TestExplainNamesTheRuleThatDecidesEachCall(t *testing.T) {
 			t.Errorf("%v of %s is answered %s, want %q", d.call, d.user, got, d.denied)
 		}
 		flags := append([]string{"policy", "explain", "-json", "-user", d.user, "-addr", "127.0.0.1", "-listener", "main"}, d.explain...)
-		for _, where := range [][]string{nil, {"-config", "config.yaml"}} {
+		for _, where := range [][]string{nil, {"-config", "config.yaml"}} { // the proxy, the file
 			out, status := s.cli(append(flags, where...)...)
 			var answer struct {
 				Verdict, Rule string

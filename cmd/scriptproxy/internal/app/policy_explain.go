@@ -13,6 +13,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/policy/lua"
 	"github.com/scriptproxy/scriptproxy/policy/registry"
+	"github.com/scriptproxy/scriptproxy/proxy"
 )
 
 // Explain says what becomes of a call, and which rule decides. An error is an
@@ -45,7 +46,11 @@ func (b *Book) Explain(q api.PolicyQuery) (*api.PolicyAnswer, error) {
 	if q.Listener != "" && !slices.Contains(b.Catalog.Listeners, q.Listener) {
 		return nil, invalid("there is no listener '%s'; there is %s", q.Listener, strings.Join(b.Catalog.Listeners, ", "))
 	}
-	return answerOf(b.Set.Explain(query), of), nil
+	e := b.Set.Explain(query)
+	if e.Action == policy.Deny && e.Rule == policy.NoRule && proxy.Greets(query.Command) {
+		e.Action, e.Reason = policy.Allow, "no rule names it, and without it no client could say who it is or that it is there"
+	}
+	return answerOf(e, of), nil
 }
 
 func invalid(format string, args ...any) *api.Error {

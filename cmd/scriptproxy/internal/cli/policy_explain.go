@@ -18,11 +18,11 @@ func policyExplain(streams Streams) *urfave.Command {
 	return &urfave.Command{
 		Name:  "explain",
 		Usage: "say what becomes of a call, which rule decides, and why",
-		Description: "Asks the rules of a configuration against the scripts that it declares, or,\n" +
-			"with -admin, those of a running proxy against the scripts that it has now.\n" +
+		Description: "With -config it asks the rules of a configuration, against the scripts that it\n" +
+			"declares; else those of a running proxy, against the scripts that it has now.\n" +
 			"What is not given is left open: rules that depend on it are marked.",
 		Flags: adminFlags(
-			configFlag(),
+			&urfave.StringFlag{Name: "config", Usage: "ask the configuration in `FILE`", TakesFile: true},
 			&urfave.StringFlag{Name: "user", Usage: "the call is `NAME`'s"},
 			&urfave.StringFlag{Name: "addr", Usage: "it comes from the IP address `ADDRESS`, or from a unix socket: unix"},
 			&urfave.StringFlag{Name: "listener", Usage: "it comes by the listener `NAME`"},
@@ -53,9 +53,9 @@ func policyExplain(streams Streams) *urfave.Command {
 	}
 }
 
-// explainPolicy asks a running proxy where -admin is given, or nothing else is.
+// explainPolicy asks the configuration that is named, else a running proxy.
 func explainPolicy(ctx context.Context, cmd *urfave.Command, streams Streams, q api.PolicyQuery) (*api.PolicyAnswer, error) {
-	if cmd.String("config") != "" && !cmd.IsSet("admin") {
+	if cmd.String("config") != "" {
 		cfg, err := loadConfig(cmd, streams)
 		if err != nil {
 			return nil, err
