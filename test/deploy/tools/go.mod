@@ -11,6 +11,7 @@ tool (
 require (
 	github.com/compose-spec/compose-go/v2 v2.9.1
 	github.com/moby/buildkit v0.25.2
+	github.com/moby/patternmatcher v0.6.0
 	github.com/prometheus/prometheus v0.307.3
 	sigs.k8s.io/yaml v1.6.0
 )

@@ -6,6 +6,7 @@
 //	tools selectors EXPR          the vector selectors of a PromQL expression, without ranges and offsets, one a line
 //	tools schemas DIR             JSON schemas of Kubernetes and of Prometheus's operator, for kubeconform
 //	tools dockerfile FILE         a Dockerfile as BuildKit understands it, as JSON; fails on errors and on BuildKit's warnings
+//	tools context FILE            the files of the present directory that a build with this Dockerfile gets
 //	tools compose FILE            a compose file as docker compose understands it, as JSON
 package main
 
@@ -25,7 +26,7 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	if len(args) != 2 {
-		return errors.New("usage: tools json|yaml|selectors|schemas|dockerfile|compose ARGUMENT")
+		return errors.New("usage: tools json|yaml|selectors|schemas|dockerfile|context|compose ARGUMENT")
 	}
 	commands := map[string]func(string, io.Writer) error{
 		"json":       printJSON,
@@ -33,6 +34,7 @@ func run(args []string, out io.Writer) error {
 		"selectors":  printSelectors,
 		"schemas":    writeSchemas,
 		"dockerfile": printDockerfile,
+		"context":    printContext,
 		"compose":    printCompose,
 	}
 	command, ok := commands[args[0]]
