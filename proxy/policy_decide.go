@@ -132,7 +132,12 @@ func (s *session) judge(p *Policy, cmd *command.Command, r *resp.Request, script
 	}
 	s.decide(p)
 	if u.verdict.Action == policy.Deny {
-		s.denied(p, cmd)
+		if script == nil && s.mightRead(p) {
+			s.w.shard.ScriptCall(0, metrics.RouteLocal, metrics.OutcomeNoScript, -1, false)
+			s.turnAway(cmd, "-"+missingScript+" Please use EVAL."+crlf)
+		} else {
+			s.denied(p, cmd)
+		}
 		return nil, answered
 	}
 	u.route = u.verdict.Route
@@ -146,6 +151,19 @@ func (s *session) judge(p *Policy, cmd *command.Command, r *resp.Request, script
 		}
 	}
 	return u.script, routed
+}
+
+// mightRead reports that a call of a script which nobody has shown to the
+// proxy is denied as a write only, and would be let in if the script reads.
+// Whoever is told NOSCRIPT shows it, and is judged by what it is.
+func (s *session) mightRead(p *Policy) bool {
+	request := &s.w.ruling.request
+	if request.Class == policy.ClassRead {
+		return false
+	}
+	request.Class = policy.ClassRead
+	v := p.set.Decide(request)
+	return v.Action != policy.Deny
 }
 
 // judgeFunction asks the policy about an FCALL of the function that script is

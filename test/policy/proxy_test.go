@@ -38,6 +38,8 @@ scripts:
     - name: get
       tags: [reads]
       versions: {v1: {body: "return redis.call('GET', KEYS[1])"}}
+    - name: shop
+      versions: {v1: {body: "#!lua name=shop\nredis.register_function('discount', function(keys, args) return args[1] / 2 end)\nredis.register_function('refund', function(keys, args) return 0 end)"}}
     - name: spin
       versions: {v1: {body: "local n = tonumber(ARGV[1]) for i = 1, n do local x = i * i end return n"}}
 `

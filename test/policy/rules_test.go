@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"crypto/sha1" // what Redis names scripts by
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -188,6 +189,44 @@ func TestDenialsKeepTheirPlaceInPipelinesAndSpoilTransactions(t *testing.T) {
 	want(t, c.pipeline("MULTI", "SET a 1", "EVAL return(1) 0", "EXEC", "GET a", "MULTI", "EVALSHA incr 1 n 1", "EXEC"),
 		"+OK", "+QUEUED", "-DENIED script '…", "-EXECABORT Transaction discarded because of previous errors.", "$-1", "+OK", "+QUEUED", "*1\r\n:301")
 	want(t, c.pipeline("WATCH a", "MULTI", "KEYS *", "DISCARD", "PING"), "+OK", "+OK", "-DENIED command 'keys'…", "+OK", "+PONG")
+}
+
+func TestFunctionsAreKnownByTheirNamesAndTheirLibrary(t *testing.T) {
+	server := redisserver.Start(t, users...)
+	server.Do("FUNCTION", "LOAD", "#!lua name=other\nredis.register_function('stranger', function(keys, args) return 1 end)")
+	s := start(t, server, "enforce", `
+default: deny
+rules:
+  - {name: no-refunds, match: {functions: ["ref*"]}, action: deny}
+  - {name: shop, match: {users: [app], scripts: [shop]}, action: allow}
+  - {name: strangers, match: {users: [batch], functions: [stranger], registered: false}, action: allow}
+`, "")
+	app, batch := s.as("app"), s.as("batch")
+	s.eventually("load the library", func() error {
+		return errorUnless(app.do("FCALL", "discount", "0", "8") == ":4", "discount does not run")
+	})
+	want(t, app.pipeline("FCALL discount@v1 0 8", "FCALL refund 0 8", "FCALL stranger 0", "FCALL nosuch 0"),
+		":4", "-DENIED function 'refund' version v1: rule 'no-refunds'", "-DENIED function 'stranger': no rule allows it…", "-DENIED function 'nosuch'…")
+	want(t, batch.pipeline("FCALL stranger 0", "FCALL discount 0 8"), ":1", "-DENIED function 'discount' version v1: no rule allows it…")
+	out, _ := s.cli("policy", "explain", "-user", "app", "-function", "discount")
+	if !strings.Contains(out, "function 'discount' of 'shop' version v1\nallowed: rule 'shop' (line 5)\n") {
+		t.Errorf("explain says %s", out)
+	}
+}
+
+func TestAScriptThatNobodyHasShownIsAskedForAndThenJudged(t *testing.T) {
+	s := start(t, redisserver.Start(t, users...), "enforce", `
+default: deny
+rules:
+  - {name: own-reads, match: {users: [app], registered: false, classes: [read]}, action: allow}
+`, "")
+	app, batch := s.as("app"), s.as("batch")
+	const read, write = "return redis.call('GET',KEYS[1])", "return redis.call('SET',KEYS[1],1)"
+	sha := fmt.Sprintf("%x", sha1.Sum([]byte(read)))
+	want(t, []string{app.do("EVALSHA", sha, "1", "n"), app.do("EVAL", read, "1", "n"), app.do("EVALSHA", sha, "1", "n"), app.do("EVAL", write, "1", "n")},
+		"-NOSCRIPT No matching script. Please use EVAL.", "$-1", "$-1", "-DENIED script '…")
+	want(t, []string{batch.do("EVALSHA", strings.Repeat("1", 40), "0"), batch.do("EVALSHA", sha, "1", "n"), batch.do("EVAL", read, "1", "n")},
+		"-DENIED script '1111…", "-DENIED script '…", "-DENIED script '…")
 }
 
 func TestAuditLetsEverythingRunAndSaysWhatItWouldDeny(t *testing.T) {
