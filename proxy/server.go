@@ -83,6 +83,7 @@ type Server struct {
 	apart    atomic.Pointer[map[string]bool] // see loadApartFor
 	users    sync.Map                        // see noteUser
 	verdicts chan verdictLine
+	ended    sync.Once
 
 	dog       *watchdog.Dog
 	breakers  breakerList
@@ -321,7 +322,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	s.group.Stop()
-	close(s.verdicts)
+	s.ended.Do(func() { close(s.verdicts) })
 	s.dog.Close()
 	for _, w := range s.workers {
 		w.shard.Close()
