@@ -4,7 +4,6 @@ package deploy
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -189,27 +188,18 @@ func TestRulesAskOnlyForMetricsThatExist(t *testing.T) {
 
 func TestAMistakeInARuleFailsItsTests(t *testing.T) {
 	promtool := installed(t, "promtool")
-	for name, change := range map[string]struct{ file, old, new string }{
-		"a label that does not exist":  {"alerts.yml", "max by (namespace, job, node) (scriptproxy_replica_lag_seconds)", "max by (namespace, job, instanze) (scriptproxy_replica_lag_seconds)"},
-		"a label value that is wrong":  {"recording.yml", `verdict="deny"`, `verdict="denied"`},
-		"a metric that does not exist": {"recording.yml", "scriptproxy_script_heals_total", "scriptproxy_heals_total"},
-		"a threshold that is too high": {"alerts.yml", "spread > 0", "spread > 2"},
-		"an alert that never ends":     {"alerts.yml", "max_over_time(scriptproxy_script_breaker_state[2m])", "max_over_time(scriptproxy_script_breaker_state[2h])"},
+	for name, change := range map[string]struct{ tests, file, old, new string }{
+		"a label that does not exist":  {"nodes.yml", "alerts.yml", "max by (namespace, job, node) (scriptproxy_replica_lag_seconds)", "max by (namespace, job, instanze) (scriptproxy_replica_lag_seconds)"},
+		"a label value that is wrong":  {"scripts.yml", "recording.yml", `verdict="deny"`, `verdict="denied"`},
+		"a metric that does not exist": {"scripts.yml", "recording.yml", "scriptproxy_script_heals_total", "scriptproxy_heals_total"},
+		"a threshold that is too high": {"fleet.yml", "alerts.yml", "spread > 0", "spread > 2"},
+		"an alert that never ends":     {"scripts.yml", "alerts.yml", "max_over_time(scriptproxy_script_breaker_state[2m])", "max_over_time(scriptproxy_script_breaker_state[2h])"},
 	} {
 		dir := broken(t, prometheusDir, change.file, change.old, change.new)
-		var said []string
-		for _, file := range ruleTests(t) {
-			if _, err := output(dir, promtool, "test", "rules", "tests/"+filepath.Base(file)); err != nil {
-				said = append(said, err.Error())
-			}
-		}
-		if len(said) == 0 {
+		if _, err := output(dir, promtool, "test", "rules", "tests/"+change.tests); err == nil {
 			t.Errorf("%s passes the tests of the rules", name)
 		}
 	}
 	dir := broken(t, prometheusDir, "alerts.yml", "sum by (namespace, job, instance) (rate(", "sum by (namespace, job, instance) rate(")
 	refused(t, dir, promtool, "check", "rules", "alerts.yml")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
 }
