@@ -152,6 +152,14 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 	case cmd.Op == command.OpMulti && s.state&inMulti == 0:
 		kind = kindMulti
 	}
+	if kind == kindMulti {
+		if st := s.dedicate(); st != routed {
+			return st == answered
+		}
+		if s.askRights() {
+			return s.hold(holdDrain)
+		}
+	}
 	p, ok := s.own(r, kind)
 	if p == nil {
 		return ok

@@ -38,6 +38,8 @@ const (
 	kindSwallow
 	// kindWait is a WAIT; see wait.go.
 	kindWait
+	// kindRights asks what the session's user may do; see rights.go.
+	kindRights
 	// kindAsync waits for something else than a link; see fanout.
 	kindAsync
 )
@@ -185,6 +187,8 @@ func (p *pending) whole() {
 			s.state &^= inMulti
 		}
 		p.settle()
+	case kindRights:
+		p.learn(p.link.Group().Rights(p.call.ro))
 	case kindWait:
 		if p.text != "" {
 			p.buf, p.text = append(p.buf[:0], p.text...), ""
@@ -221,7 +225,8 @@ func (p *pending) answer(text string) {
 func (p *pending) Lost(_ *upstream.Call, sent bool, err error) {
 	s := p.s
 	p.watched.lost, p.watched.sent = true, sent
-	if p.kind == kindSwallow || s == nil {
+	if p.kind == kindSwallow || p.kind == kindRights || s == nil {
+		p.buf = p.buf[:0]
 		p.forgetLost()
 		return
 	}

@@ -151,6 +151,9 @@ type Group struct {
 type Rights struct {
 	// MayEval tells that the server has let it, ShasOnly that it has not.
 	MayEval, ShasOnly bool
+	// Asked tells that the server was asked without need; see askRights in
+	// package proxy.
+	Asked bool
 }
 
 // Rights are those to EVAL_RO or to EVAL.

@@ -153,6 +153,16 @@ func TestScriptFlushBehindTheBackIsNotNoticedInsideMulti(t *testing.T) {
 	})
 }
 
+// TestScriptsInTransactionsOfUsersWithoutEVAL: such users can't bring bodies, which Redis would refuse, and with them the transaction.
+func TestScriptsInTransactionsOfUsersWithoutEVAL(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t, redisserver.Password("default-pa55"), redisserver.ACL("sha on >sha-pa55 ~* "+allChannels(t)+"+@all -eval -script"))
+	p := startProxy(t, server, nil, set("upstream.password_file", secretFile(t, "default-pa55")), script("append", []string{appendBody}))
+	c := p.client()
+	c.send(request("AUTH", "sha", "sha-pa55") + request("MULTI") + request("EVALSHA", "append", "1", "list", "x") + request("EVALSHA", "append", "1", "list", "x") + request("EXEC"))
+	c.want(ok, ok, queued, queued, array(integer(1), integer(2)))
+}
+
 func TestScriptFlushInsideATransactionDoesNotHideItsScripts(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, script("append", []string{appendBody}))
