@@ -17,8 +17,11 @@ var requestClasses = [command.NumClasses]metrics.Class{
 }
 
 // requestClass is the label under which a request is counted. What the proxy
-// answers by itself is local.
+// answers by itself is local; a command that is not known may write.
 func requestClass(cmd *command.Command) metrics.Class {
+	if cmd == nil {
+		return metrics.ClassWrite
+	}
 	switch cmd.Op {
 	case command.OpPing, command.OpAuth, command.OpHello, command.OpReset, command.OpQuit:
 		return metrics.ClassLocal

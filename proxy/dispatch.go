@@ -15,13 +15,13 @@ import (
 func (s *session) dispatch(r *resp.Request, more bool) bool {
 	w := s.w
 	cmd := w.gen.Commands.Lookup(r.Arg(0))
+	w.class = requestClass(cmd)
 	if cmd == nil && isHTTP(r.Arg(0)) {
 		w.shard.Error(metrics.ErrProtocol)
 		s.Close(errHTTP)
 		return true
 	}
 	if s.flags&authenticated == 0 && s.refuse(cmd, r) {
-		w.shard.Request(metrics.ClassAdmin)
 		return true
 	}
 	if p := w.gen.Policy; p != nil && p.asks(cmd) && s.forbidden(p, cmd, r) {
@@ -30,10 +30,8 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 	if cmd == nil {
 		// Not known here: a module's or a newer server's command. It may
 		// write, block, or change the connection for good.
-		w.shard.Request(metrics.ClassWrite)
 		return s.keepDedicated(r, kindUnknown)
 	}
-	w.shard.Request(requestClass(cmd))
 	s.last = cmd
 	if s.inflight >= uint32(w.gen.Settings.Pipeline) {
 		return s.hold(holdDrain)

@@ -168,6 +168,9 @@ func (s *session) Input(data []byte) int {
 			if w.ruling.asked || s.flags&letIn != 0 {
 				s.settle(ok)
 			}
+			if ok {
+				w.shard.Request(w.class)
+			}
 			if !s.Open() {
 				return used + n
 			}

@@ -40,6 +40,7 @@ type worker struct {
 
 	sessions map[uint64]*session
 	request  *resp.Request // for frames that are complete at once
+	class    metrics.Class // of the request that dispatch took last
 	spare    []*resp.Request
 	random   uint64 // state of sampled
 	free     *pending

@@ -248,3 +248,19 @@ func TestAdminTokensGuardTheMetrics(t *testing.T) {
 		t.Error("the log tells the token")
 	}
 }
+
+func TestRequestsAreCountedOnceAlsoWhenTheyHaveToWait(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, redisserver.Start(t), nil, set("limits.max_client_pending", 3), set("upstream.links.max_pending", 5), script("append", []string{large(appendBody)}))
+	c := p.client()
+	c.send(strings.Repeat(request("GET", "k")+request("EVALSHA", "append", "1", "list", "x")+request("PING"), 300) + request("MULTI") + strings.Repeat(request("SET", "k", "v"), 100) + request("EXEC"))
+	for range 3*300 + 102 {
+		c.reply()
+	}
+	m := p.metrics()
+	for class, want := range map[string]float64{"read": 300, "script": 300, "local": 300, "write": 102} {
+		if got := m[fmt.Sprintf(`scriptproxy_requests_total{class="%s"}`, class)]; got != want {
+			t.Errorf("%v %s requests, want %v", got, class, want)
+		}
+	}
+}
