@@ -150,6 +150,25 @@ func TestDashboardsAreConsistent(t *testing.T) {
 	}
 }
 
+func TestEveryMetricIsOnADashboard(t *testing.T) {
+	shown := map[string]bool{}
+	known := metricNames(t)
+	for _, d := range dashboards(t, dashboardDir) {
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				for _, m := range prefixed.FindAllStringSubmatch(target.Expr, -1) {
+					shown[family(known, m[1])] = true
+				}
+			}
+		}
+	}
+	for _, name := range known {
+		if !shown[name] {
+			t.Errorf("no panel shows %s", name)
+		}
+	}
+}
+
 var variableName = regexp.MustCompile(`\$\{?(\w+)\}?`)
 
 // gaps are keys that Grafana reads and writes and its schema lacks: variables of the type "query", and annotations that ask

@@ -159,17 +159,21 @@ var prefixed = regexp.MustCompile(`(?:^|[^:\w])(scriptproxy_[a-z_]+)`)
 func unknownMetrics(known []string, text string) []string {
 	var unknown []string
 	for _, m := range prefixed.FindAllStringSubmatch(text, -1) {
-		name := m[1]
-		for _, suffix := range []string{"_bucket", "_count", "_sum"} {
-			if base := strings.TrimSuffix(name, suffix); slices.Contains(known, base) {
-				name = base
-			}
-		}
-		if !slices.Contains(known, name) {
+		if !slices.Contains(known, family(known, m[1])) {
 			unknown = append(unknown, m[1])
 		}
 	}
 	return unknown
+}
+
+// family is the metric that a series belongs to: a histogram has several.
+func family(known []string, name string) string {
+	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+		if base := strings.TrimSuffix(name, suffix); slices.Contains(known, base) {
+			return base
+		}
+	}
+	return name
 }
 
 func TestRulesAskOnlyForMetricsThatExist(t *testing.T) {
