@@ -174,7 +174,7 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 		s.multi = 0
 		if s.ext != nil {
 			clear(s.ext.queued)
-			s.ext.multi = nil
+			s.ext.multi, s.ext.askedRights = nil, false
 		}
 	case command.OpWatch:
 		if s.state&inMulti != 0 {
@@ -263,6 +263,12 @@ func (n *subscriptions) none() bool { return n.channels == 0 && n.patterns == 0 
 // subscribe sends a SUBSCRIBE, an UNSUBSCRIBE, or a kin of theirs.
 func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 	if s.state&inMulti != 0 {
+		if s.flags&resp3 != 0 || r.Len() != 2 {
+			// EXEC's reply would have more items, or fewer, than it announces.
+			s.w.shard.Error(metrics.ErrRefused)
+			s.turnAway(cmd, "-ERR scriptproxy passes "+cmd.Name+" on inside MULTI only in RESP2 and for one channel, since EXEC's reply could not be told from what follows it; send it outside the transaction\r\n")
+			return true
+		}
 		return s.inTransaction(cmd, r)
 	}
 	p, ok := s.own(r, kindSubscribe)
@@ -270,7 +276,7 @@ func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 		return ok
 	}
 	p.left = r.Len() - 1
-	p.mute = false // confirmations are pushes, which CLIENT REPLY does not hold back
+	p.quiet, p.mute = p.mute, false // confirmations are pushes, which CLIENT REPLY does not hold back
 	s.state |= subscribed
 	s.ded.AskServerID()
 	s.needExtra().subs.pending++
@@ -420,6 +426,7 @@ type extra struct {
 	addr, laddr               string
 	multi                     *queuedScripts // script calls inside MULTI
 	softSince                 int64
+	askedRights               bool           // in this transaction; see rights.go
 	keeps                     int            // sent by keepDedicated and not refused
 	stuck                     bool           // the session is sticky for good
 	slowed                    *upstream.Link // see tooMuch
