@@ -174,7 +174,7 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 		s.multi = 0
 		if s.ext != nil {
 			clear(s.ext.queued)
-			s.ext.multi, s.ext.askedRights = nil, false
+			s.ext.multi = nil
 		}
 	case command.OpWatch:
 		if s.state&inMulti != 0 {
@@ -426,7 +426,6 @@ type extra struct {
 	addr, laddr               string
 	multi                     *queuedScripts // script calls inside MULTI
 	softSince                 int64
-	askedRights               bool           // in this transaction; see rights.go
 	keeps                     int            // sent by keepDedicated and not refused
 	stuck                     bool           // the session is sticky for good
 	slowed                    *upstream.Link // see tooMuch

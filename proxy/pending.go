@@ -55,6 +55,8 @@ type pending struct {
 	read bool // may be sent again
 	done bool // complete in buf, behind one that is not
 	mute bool // CLIENT REPLY: the client wants no answer
+	// quiet is mute for a kindSubscribe that is refused.
+	quiet bool
 	// last closes the session after this reply.
 	last  bool
 	tries uint8
@@ -198,7 +200,7 @@ func (p *pending) whole() {
 		if s != nil && s.ded != nil {
 			s.ext.subs.pending--
 			s.subscriptionsChanged()
-			p.mute = reply[0] == '-' && s.flags&muted != 0
+			p.mute = p.quiet && reply[0] == '-'
 		}
 		p.settle()
 	}

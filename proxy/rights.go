@@ -3,70 +3,48 @@
 package proxy
 
 import (
-	"bytes"
-
-	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
 )
 
-// Inside MULTI a call travels with its body, so that a node which lost the
-// script can't spoil the transaction; but a user who may not EVAL would lose
-// the transaction by that. So before the first such call of an identity the
-// server is asked, with an EVAL that does nothing, on the shared link.
+// A script call in a transaction brings its body, so that no SCRIPT FLUSH can
+// come between; but to a user who may only EVALSHA the server would refuse it,
+// and that ends the transaction. So the server is asked which it is before the
+// first transaction of a user, where nothing has told before.
 
-// rightsAsked waits for the answer.
-type rightsAsked struct {
-	call  upstream.Call
-	w     *worker
-	group *upstream.Group
-	id    uint64 // of the session that waits
-	ro    bool
-	reply []byte
+var (
+	askEval   = []byte("*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n")
+	askEvalRO = []byte("*3\r\n$7\r\nEVAL_RO\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n")
+)
+
+// askRights asks the server, on the session's dedicated link, what is not
+// known of its user. It reports whether there is an answer to wait for.
+func (s *session) askRights() (wait bool) {
+	for _, ro := range []bool{false, true} {
+		rights := s.group.Rights(ro)
+		if rights.MayEval || rights.ShasOnly || rights.Asked || ro && !s.ded.Node.HasReadOnlyCalls() {
+			continue
+		}
+		rights.Asked = true
+		p := s.w.newPending(s, kindRights)
+		p.read, p.call.ro = true, ro
+		request := askEval
+		if ro {
+			request = askEvalRO
+		}
+		s.send(s.ded, p, request)
+		wait = true
+	}
+	return wait
 }
 
-// mayEval tells whether it is known if the session's user has EVAL, or
-// EVAL_RO. When it is not, the server is asked, the session is held, and the
-// request comes again.
-func (s *session) mayEval(node *topology.Node, ro bool) routing {
-	rights := s.group.Rights(ro)
-	if rights.MayEval || rights.ShasOnly || s.needExtra().askedRights {
-		return routed
-	}
-	link, err := s.group.Shared(node)
-	if err != nil {
-		return routed // the dedicated link will tell
-	}
-	s.ext.askedRights = true // once a transaction, whatever comes of it
-	a := &rightsAsked{w: s.w, group: s.group, id: s.id, ro: ro}
-	a.call.Owner = a
-	request := "*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n"
-	if ro {
-		request = "*3\r\n$7\r\nEVAL_RO\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n"
-	}
-	link.Send([]byte(request), &a.call)
-	s.hold(holdLink)
-	return waiting
-}
-
-func (a *rightsAsked) Reply(_ *upstream.Call, piece []byte, done bool) {
-	a.reply = append(a.reply, piece...)
-	if !done {
-		return
-	}
-	rights := a.group.Rights(a.ro)
+// learn takes the server's answer, which is not for the client.
+func (p *pending) learn(rights *upstream.Rights) {
 	switch {
-	case isNoPerm(a.reply):
+	case isNoPerm(p.buf):
 		rights.ShasOnly = true
-	case bytes.HasPrefix(a.reply, []byte(":")):
+	case len(p.buf) > 0 && p.buf[0] != '-':
 		rights.MayEval = true
 	}
-	a.resume()
-}
-
-func (a *rightsAsked) Lost(*upstream.Call, bool, error) { a.resume() }
-
-func (a *rightsAsked) resume() {
-	if s := a.w.sessions[a.id]; s != nil {
-		s.Resume()
-	}
+	p.buf = p.buf[:0]
+	p.finish()
 }

@@ -126,10 +126,6 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 			return true
 		}
 	}
-	if s.state&inMulti != 0 && script != nil && !gaveBody && !apart && s.mayEval(link.Node, ro) == waiting {
-		s.keepPlace(by)
-		return false
-	}
 	if w.ruling.asked && !s.admit(w.gen.Policy, cmd) {
 		by.giveBack()
 		return true
@@ -267,6 +263,9 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	case c.apart, !c.gaveBody && rights.ShasOnly:
 	case c.inTx:
 		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !script.proven.Load())
+		if !c.gaveBody && !rights.MayEval && script.LoadedOn(c.node.Index, c.epoch) {
+			withBody = false // a refusal would end the transaction
+		}
 	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
 		withBody = true
 	case set.LoosePipelining:
