@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
 )
 
@@ -11,9 +13,11 @@ import (
 // and that ends the transaction. So the server is asked which it is before the
 // first transaction of a user, where nothing has told before.
 
+// The questions have a wrong number of keys, so that the server, which looks at
+// the rights first, runs nothing and keeps no script.
 var (
-	askEval   = []byte("*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n")
-	askEvalRO = []byte("*3\r\n$7\r\nEVAL_RO\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n")
+	askEval   = []byte("*3\r\n$4\r\nEVAL\r\n$0\r\n\r\n$2\r\n-1\r\n")
+	askEvalRO = []byte("*3\r\n$7\r\nEVAL_RO\r\n$0\r\n\r\n$2\r\n-1\r\n")
 )
 
 // askRights asks the server, on the session's dedicated link, what is not
@@ -42,7 +46,7 @@ func (p *pending) learn(rights *upstream.Rights) {
 	switch {
 	case isNoPerm(p.buf):
 		rights.ShasOnly = true
-	case len(p.buf) > 0 && p.buf[0] != '-':
+	case bytes.HasPrefix(p.buf, []byte("-ERR Number of keys")):
 		rights.MayEval = true
 	}
 	p.buf = p.buf[:0]
