@@ -231,11 +231,11 @@ func (g *generator) pipeline(i int) Step {
 
 // fragment makes a command, or some that belong together.
 func (g *generator) fragment(b *belief) []Command {
-	if b.subs > 0 && !b.resp3 {
-		return g.inSubscriber(b)
-	}
 	if b.multi {
 		return g.inMulti(b)
+	}
+	if b.subs > 0 && !b.resp3 {
+		return g.inSubscriber(b)
 	}
 	switch n := g.r.IntN(1000); {
 	case n < 30:
@@ -434,14 +434,14 @@ var userRules = [][]string{
 	{"writer", "on", ">secret", "~*", "&*", "+@all"},
 	{"reader", "on", ">secret", "~s*", "~l*", "&ch*", "+@read", "+@connection", "+@transaction", "+eval", "+eval_ro", "+evalsha", "+evalsha_ro",
 		"+script|load", "+subscribe", "+unsubscribe", "-keys"},
+	{"caller", "on", ">secret", "~*", "+@read", "+@write", "+@connection", "+@transaction", "+evalsha"},
+	{"bodier", "on", ">secret", "~*", "+@read", "+@write", "+@connection", "+@transaction", "+eval"},
 }
 
 func (g *generator) users() []Command {
 	switch g.r.IntN(5) {
-	case 0:
-		return []Command{{Args: append([]string{"ACL", "SETUSER"}, userRules[0]...)}}
-	case 1:
-		return []Command{{Args: append([]string{"ACL", "SETUSER"}, userRules[1]...)}}
+	case 0, 1:
+		return []Command{{Args: append([]string{"ACL", "SETUSER"}, userRules[g.r.IntN(len(userRules))]...)}}
 	case 2:
 		return []Command{words("AUTH", g.value("user"), g.pick("secret", "secret", "secret", "wrong")), words("ACL", "WHOAMI")}
 	case 3:

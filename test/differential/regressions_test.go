@@ -222,6 +222,70 @@ var regressions = []regression{
 		d+ EXEC
 		d+ MULTI
 		d+ EXEC`},
+	{"users call scripts as far as the server lets them", `
+		a: SCRIPT LOAD "return redis.call('set', KEYS[1], ARGV[1])"
+		a: SCRIPT LOAD "return {KEYS[1],ARGV[1]}"
+		a: ACL SETUSER shaonly on >secret ~* +@read +@write +evalsha +@transaction
+		a: ACL SETUSER bodyonly on >secret ~* +@read +@write +eval
+		a: ACL SETUSER noscript on >secret ~* +@read +@write
+		b: AUTH shaonly secret
+		b: EVALSHA bfbf458525d6a0b19200bfd6db3af481156b367b 1 s1 v
+		b: EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 v
+		b: EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 v
+		b+ EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 w
+		b+ GET s1
+		b+ EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 x
+		b+ GET s1
+		b: EVAL "return 1" 0
+		b: EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+		c: AUTH bodyonly secret
+		c: EVAL "return redis.call('set', KEYS[1], ARGV[1])" 1 s1 v
+		c+ GET s1
+		c+ EVAL "return redis.call('set', KEYS[1], ARGV[1])" 1 s1 y
+		c+ GET s1
+		c: EVAL "return redis.call('set', KEYS[1], ARGV[1])" 1 s1 v
+		c: EVAL "return 7" 0
+		c: EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 x
+		d: AUTH noscript secret
+		d: EVAL "return 1" 0
+		d: EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 x
+		d+ EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 x
+		d+ EVAL "return 1" 0
+		b: MULTI
+		b+ EVALSHA 55b22c0d0cedf3866879ce7c854970626dcef0c3 1 s1 w
+		b+ EXEC`},
+	{"a subscription that is refused is answered before CLIENT REPLY OFF", `
+		c: ACL SETUSER caller on >secret ~* +@read +@connection
+		d: AUTH caller secret
+		d+ UNSUBSCRIBE
+		d+ CLIENT REPLY OFF
+		d+ CLIENT REPLY ON
+		d: GET s1`},
+	{"a user's first transaction leaves no script behind", `
+		b: ACL SETUSER fresh on >secret ~* &* +@all
+		a: AUTH fresh secret
+		a: MULTI
+		a+ GET s1
+		a+ EXEC
+		a: SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db
+		a: EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0`},
+	{"confirmations come although CLIENT REPLY is off", `
+		a: CLIENT REPLY SKIP
+		a+ SUBSCRIBE ch1 ch2
+		a+ PING
+		b: PUBLISH ch1 x
+		a: UNSUBSCRIBE
+		a: CLIENT REPLY OFF
+		a+ SUBSCRIBE ch1
+		b: PUBLISH ch1 x
+		a: UNSUBSCRIBE
+		a: CLIENT REPLY ON`},
+	{"a script that says NOPERM runs once", `
+		a: EVAL "redis.call('incr', KEYS[1]) return redis.error_reply('NOPERM this user has no permissions to run the \\'evalsha\\' command')" 1 s1
+		a: EVAL "redis.call('incr', KEYS[1]) return redis.error_reply(ARGV[1])" 1 s1 "NOPERM this user has no permissions to run the 'eval' command"
+		a: SET s2 x
+		a+ EVAL "redis.call('incr', KEYS[1]) return redis.error_reply(ARGV[1])" 1 s1 "NOPERM this user has no permissions to run the 'eval' command"
+		a+ GET s1`},
 	{"MULTI and WATCH inside a transaction are not queued", `
 		a: MULTI
 		a+ MULTI

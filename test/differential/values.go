@@ -76,7 +76,7 @@ func (g *generator) value(kind string) string {
 	case "empty":
 		return ""
 	case "user":
-		return g.pick("default", "reader", "writer", "nobody")
+		return g.pick("default", "reader", "writer", "caller", "bodier", "nobody")
 	case "cat":
 		return g.pick("string", "scripting", "nonsense")
 	case "cmd":
