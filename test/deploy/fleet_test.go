@@ -121,32 +121,38 @@ func writeJSON(t *testing.T, path string, value any) {
 	}
 }
 
-// operate runs scriptproxy script … against the fleet.
+// operate runs scriptproxy script … against the fleet, again while a node that is busy refuses the change.
 func (f *fleet) operate(t *testing.T, args ...string) {
 	t.Helper()
 	args = append([]string{"script", args[0], "-admin", "http://" + f.proxies[0].admin}, args[1:]...)
-	must(t, ".", scriptproxy(t), args...)
+	eventually(t, "success of "+strings.Join(args, " "), func() error {
+		_, err := output(".", scriptproxy(t), args...)
+		return err
+	})
 }
 
 // load sends traffic of every kind through all proxies until ctx ends. Errors are part of it: scripts are killed, calls denied.
 func (f *fleet) load(ctx context.Context) (wait func()) {
 	var all sync.WaitGroup
-	every := func(addr string, pause time.Duration, do func(ctx context.Context, c *redis.Client)) {
+	every := func(addr string, first, pause time.Duration, do func(ctx context.Context, c *redis.Client)) {
 		all.Go(func() {
 			c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DisableIdentity: true})
 			defer c.Close()
-			for ctx.Err() == nil {
-				do(ctx, c)
+			wait := first
+			for {
 				select {
-				case <-time.After(pause):
+				case <-time.After(wait):
 				case <-ctx.Done():
+					return
 				}
+				do(ctx, c)
+				wait = pause
 			}
 		})
 	}
 	for _, p := range f.proxies {
 		n := 0
-		every(p.addr, 5*time.Millisecond, func(ctx context.Context, c *redis.Client) {
+		every(p.addr, 0, 5*time.Millisecond, func(ctx context.Context, c *redis.Client) {
 			n++
 			from, to := fmt.Sprintf("account:%d", n%50), fmt.Sprintf("account:%d", (n+7)%50)
 			c.Do(ctx, "EVALSHA", "transfer", 2, from, to, 1)
@@ -155,17 +161,23 @@ func (f *fleet) load(ctx context.Context) (wait func()) {
 			c.Get(ctx, "plain")
 			c.Ping(ctx)
 		})
-		every(p.addr, 200*time.Millisecond, func(ctx context.Context, c *redis.Client) {
+		every(p.addr, 0, 200*time.Millisecond, func(ctx context.Context, c *redis.Client) {
 			c.Do(ctx, "EVALSHA", "faulty", 0)
 			c.Do(ctx, "EVALSHA", "forbidden", 0)
 			c.Do(ctx, "EVAL", "return ARGV[1]", 0, "x")
 			c.TxPipelined(ctx, func(tx redis.Pipeliner) error { tx.Incr(ctx, "counter"); return nil })
 		})
-		every(p.addr, 500*time.Millisecond, func(ctx context.Context, c *redis.Client) { c.Do(ctx, "EVALSHA", "report", 0) })
-		every(p.addr, 700*time.Millisecond, func(ctx context.Context, c *redis.Client) { c.Do(ctx, "EVALSHA", "runaway", 0) })
+		every(p.addr, 0, 500*time.Millisecond, func(ctx context.Context, c *redis.Client) { c.Do(ctx, "EVALSHA", "report", 0) })
 	}
-	every(f.proxies[0].addr, 4*time.Second, func(ctx context.Context, c *redis.Client) { c.Do(ctx, "EVALSHA", "import", 1, "imported") })
-	// Somebody takes the scripts away behind the proxies' backs.
-	every(f.primary.Addr(), 2*time.Second, func(ctx context.Context, c *redis.Client) { c.ScriptFlush(ctx) })
+	// At first somebody takes the scripts away behind the proxies' backs; then come those that block a node.
+	flushes := 0
+	every(f.primary.Addr(), 0, 500*time.Millisecond, func(ctx context.Context, c *redis.Client) {
+		if flushes++; flushes <= 8 {
+			c.ScriptFlush(ctx)
+		}
+	})
+	const later = 5 * time.Second
+	every(f.proxies[0].addr, later, 700*time.Millisecond, func(ctx context.Context, c *redis.Client) { c.Do(ctx, "EVALSHA", "runaway", 0) })
+	every(f.proxies[1].addr, later, 4*time.Second, func(ctx context.Context, c *redis.Client) { c.Do(ctx, "EVALSHA", "import", 1, "imported") })
 	return all.Wait
 }
