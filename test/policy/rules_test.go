@@ -148,11 +148,16 @@ func TestABadReloadChangesNothingAndSaysWhere(t *testing.T) {
 	}
 	same()
 	for broken, says := range map[string]string{
-		mixed + "  - {name: x, match: {comands: [get]}, action: deny}\n":                   "rules.yaml:24: rules[6].match.comands: unknown key; did you mean",
-		mixed + "  - {name: x, match: {networks: [300.0.0.0/8]}, action: deny}\n":          "rules.yaml:24: rule 'x': bad network '300.0.0.0/8'",
-		mixed + "  - {name: x, match: {commands: [nosuch]}, action: deny}\n":               "rules.yaml:24: rule 'x': unknown command NOSUCH",
-		mixed + "  - {name: x, match: {scripts: [incr]}, version: v9, action: allow}\n":    "rules.yaml:24: rule 'x': script 'incr' has no version v9: there is 'v1' and 'v2'",
-		mixed + "  - {name: x, match: {commands: [keys]}, action: deny, route: replica}\n": "rules.yaml:24: rule 'x': it ",
+		mixed + "  - {name: x, match: {comands: [get]}, action: deny}\n":                         "rules.yaml:24: rules[6].match.comands: unknown key; did you mean",
+		mixed + "  - {name: x, match: {networks: [300.0.0.0/8]}, action: deny}\n":                "rules.yaml:24: rule 'x': bad network '300.0.0.0/8'",
+		mixed + "  - {name: x, match: {commands: [nosuch]}, action: deny}\n":                     "rules.yaml:24: rule 'x': unknown command NOSUCH",
+		mixed + "  - {name: x, match: {scripts: [incr]}, version: v9, action: allow}\n":          "rules.yaml:24: rule 'x': script 'incr' has no version v9: there is 'v1' and 'v2'",
+		mixed + "  - {name: x, match: {commands: [keys]}, action: deny, route: replica}\n":       "rules.yaml:24: rule 'x': it ",
+		mixed + "  - {name: x, match: {min_keys: 3, max_keys: 2}, action: deny}\n":               "rules.yaml:24: rule 'x': it can never match: min_keys 3 is above max_keys 2",
+		mixed + "  - {name: x, match: {users: [abc], commands: [keys]}, action: allow}\n":        "rules.yaml:24: rule 'x': it can never match: rule 'no-config' in line 5 already decides",
+		mixed + "  - {name: x, match: {commands: [get]}, action: deny, max_clients: 1}\n":        `rules.yaml:24: rules[6].max_clients: unknown key",`,
+		mixed + "  - {name: x, match: {commands: [get], deadline: 1s}, action: deny}\n":          `rules.yaml:24: rules[6].match.deadline: unknown key; did you mean \"rules[].deadline\"?`,
+		mixed + "  - {name: x, match: {commands: [get]}, action: deny, message: a}\nmode: off\n": "rules.yaml:25: mode: does not belong here",
 		"rules: [": "rules.yaml:1:",
 	} {
 		s.write("rules.yaml", broken)

@@ -24,6 +24,7 @@ const maxNodes = 4_000_000
 type decoder struct {
 	*report
 	nodes int
+	whole reflect.Type // of what the file holds
 }
 
 // shorthand is implemented by structs that may be written as one value; it
@@ -42,6 +43,7 @@ type ownSyntax interface{ parse(text string) error }
 
 // decode puts data into cfg, which holds the defaults.
 func (d *decoder) decode(data []byte, cfg *Config) {
+	d.whole = reflect.TypeFor[Config]()
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	var root yaml.Node
 	if err := documents.Decode(&root); err != nil {
@@ -141,7 +143,7 @@ func (d *decoder) section(path string, n *yaml.Node, v reflect.Value) {
 		at := join(path, key.Value)
 		field, ok := fieldByKey(v, key.Value)
 		if !ok {
-			d.problem(at, "unknown key%s", keyHint(v.Type(), key.Value))
+			d.problem(at, "unknown key%s", keyHint(d.whole, v.Type(), key.Value))
 			continue
 		}
 		d.value(at, child, field)

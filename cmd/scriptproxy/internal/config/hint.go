@@ -7,8 +7,9 @@ import (
 )
 
 // keyHint returns what to add to "unknown key": the key of the section that is
-// nearest to it, or the place elsewhere in the file where the key belongs.
-func keyHint(section reflect.Type, key string) string {
+// nearest to it, or the place elsewhere in the file where the key belongs. file
+// is the type of what the whole file holds.
+func keyHint(file, section reflect.Type, key string) string {
 	var keys []string
 	for f := range fieldsOf(section) {
 		k, _ := yamlKey(f)
@@ -17,13 +18,14 @@ func keyHint(section reflect.Type, key string) string {
 	if near := nearest(key, keys); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
-	if place := placeOf(reflect.TypeFor[Config](), "", key); place != "" {
+	if place := placeOf(file, "", key); place != "" {
 		return fmt.Sprintf("; did you mean %q?", place)
 	}
 	return ""
 }
 
-// placeOf returns the path of the first key of that name below t.
+// placeOf returns the path of the first key of that name below t; the entries of
+// a list are written as list[], those of versions as versions.VERSION.
 func placeOf(t reflect.Type, path, key string) string {
 	for f := range fieldsOf(t) {
 		k, _ := yamlKey(f)
@@ -33,11 +35,17 @@ func placeOf(t reflect.Type, path, key string) string {
 	}
 	for f := range fieldsOf(t) {
 		k, _ := yamlKey(f)
-		inner := f.Type
-		if inner.Kind() == reflect.Pointer {
+		inner, at := f.Type, join(path, k)
+		switch {
+		case inner == reflect.TypeFor[Versions]():
+			at += ".VERSION"
+		case inner.Kind() == reflect.Slice:
+			at += "[]"
+		}
+		if inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
-		if place := placeOf(inner, join(path, k), key); place != "" {
+		if place := placeOf(inner, at, key); place != "" {
 			return place
 		}
 	}

@@ -40,7 +40,7 @@ func LoadRules(path string) (policy.Spec, error) {
 // messages for it.
 func ParseRules(name string, data []byte) (policy.Spec, error) {
 	var file ruleFile
-	d := &decoder{report: &report{file: name, lines: make(map[string]int)}}
+	d := &decoder{report: &report{file: name, lines: make(map[string]int)}, whole: reflect.TypeFor[ruleFile]()}
 	if root := d.document(data); root != nil {
 		d.lines[""] = root.Line
 		d.value("", root, reflect.ValueOf(&file).Elem())
