@@ -5,7 +5,7 @@
 # make bench-docs   the same, written to docs/benchmarks.md
 # make lint         gofmt, go vet, staticcheck, and who may import whom
 # make fuzz         every fuzz target for FUZZTIME
-# make docs-check   links and commands in the documents
+# make docs-check   links and commands in the documents, and that those which are generated are current
 # make test-compat  the tests of the whole program on Redis 6.0, Redis 8.0 and Valkey 8.1; COMPATFLAGS="-help" lists what can be chosen
 
 GO          ?= go
@@ -78,6 +78,7 @@ fuzz:
 	.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)
 
 docs-check:
+	$(GO) test -count=1 -run Reference ./cmd/scriptproxy/internal/cli ./cmd/scriptproxy/internal/config ./metrics
 	$(GO) test -count=1 ./test/docs
 
 clean:

@@ -58,6 +58,9 @@ func newRoot(streams Streams) *urfave.Command {
 		ConfigureShellCompletionCommand: func(completion *urfave.Command) {
 			completion.Hidden = false
 			completion.Usage = "print a shell's completion script"
+			completion.Description = "In .bashrc or .zshrc: source <(scriptproxy completion bash), or zsh. For fish, save\n" +
+				"it as ~/.config/fish/completions/scriptproxy.fish. Names and versions of scripts\n" +
+				"are completed by asking the proxy."
 		},
 		HideVersion:    true,
 		ExitErrHandler: func(context.Context, *urfave.Command, error) {},

@@ -27,7 +27,7 @@ func scriptRetire(streams Streams) *urfave.Command {
 		ArgValidator:  arguments(1, 2, "NAME"),
 		ShellComplete: completeNames(1),
 		Flags: changeFlags(
-			&urfave.StringFlag{Name: "answer", Value: string(registry.AnswerNoScript), Usage: "answer calls with `noscript` or denied"},
+			&urfave.StringFlag{Name: "answer", Value: string(registry.AnswerNoScript), Usage: "answer calls with `ERROR`: noscript or denied"},
 			&urfave.BoolFlag{Name: "undo", Usage: "take it back into use"},
 			&urfave.BoolFlag{Name: "force", Usage: "also the active version: calls by name then fail"},
 			&urfave.BoolFlag{Name: "compact", Usage: "then compact the nodes, so that they forget it"},

@@ -241,7 +241,7 @@ func scriptCanary(streams Streams) *urfave.Command {
 		ArgValidator:  arguments(3, 3, "NAME VERSION PERCENT"),
 		ShellComplete: completeNames(1),
 		Flags: changeFlags(
-			&urfave.StringFlag{Name: "by", Value: registry.StickyKey, Usage: "`key` or client"},
+			&urfave.StringFlag{Name: "by", Value: registry.StickyKey, Usage: "share the calls out by `WHAT`: key or client"},
 			&urfave.BoolFlag{Name: "force", Usage: "also when callers must change"},
 		),
 		Action: func(ctx context.Context, cmd *urfave.Command) error {

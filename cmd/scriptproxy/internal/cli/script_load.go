@@ -24,7 +24,7 @@ func scriptLoad(streams Streams) *urfave.Command {
 		ShellComplete: completeNames(0),
 		Flags: changeFlags(
 			&urfave.StringFlag{Name: "version", Usage: "call the version `ID`; else v1, v2 and so on"},
-			&urfave.StringFlag{Name: "class", Value: "auto", Usage: "say what the script does: `read`, write, or auto to find out"},
+			&urfave.StringFlag{Name: "class", Value: "auto", Usage: "the script is of `CLASS`: read, write, or auto to find out"},
 			&urfave.StringSliceFlag{Name: "tag", Usage: "add `TAG` to the script; may be given several times"},
 			&urfave.BoolFlag{Name: "pin", Usage: "let calls by the version's sha run it, whatever is active"},
 		),
