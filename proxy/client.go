@@ -56,8 +56,7 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 	case equalFold(sub, "TRACKING"):
 		return s.clientTracking(r)
 	case equalFold(sub, "CACHING"):
-		_, ok := s.own(r, kindPlain)
-		return ok
+		return s.clientCaching(r)
 	case equalFold(sub, "NO-EVICT"):
 		return s.clientFlag(r, noEvict)
 	case equalFold(sub, "NO-TOUCH"):
@@ -176,6 +175,21 @@ func (s *session) clientTracking(r *resp.Request) bool {
 		s.state &^= tracking
 	}
 	return true
+}
+
+// clientCaching sends CLIENT CACHING, which is about the next command that the
+// server sees on the link: a question that the next one may need comes before.
+func (s *session) clientCaching(r *resp.Request) bool {
+	if s.state&tracking != 0 && s.state&inMulti == 0 {
+		if st := s.dedicate(); st != routed {
+			return st == answered
+		}
+		if s.askRights() {
+			return s.hold(holdDrain)
+		}
+	}
+	_, ok := s.own(r, kindPlain)
+	return ok
 }
 
 // trackFor sends CLIENT TRACKING with argument at replaced by the server's id

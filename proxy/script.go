@@ -268,6 +268,8 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 		}
 	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
 		withBody = true
+	case s.state&tracking != 0 && rights.MayEval && !c.apart && !script.LoadedOn(c.node.Index, c.epoch):
+		withBody = true // what came before the call would be what CLIENT CACHING was about
 	case set.LoosePipelining:
 	case more || s.remote > 0:
 		withBody = c.gaveBody || len(script.Body) <= set.EvalBelow

@@ -301,7 +301,11 @@ func (g *generator) tracking(b *belief) []Command {
 	case n == 0:
 		return []Command{words("CLIENT", "TRACKING", "OFF")}
 	case n == 1 || b.tracked:
-		return []Command{words("CLIENT", "CACHING", g.pick("YES", "NO")), g.plain()}
+		caching := words("CLIENT", "CACHING", g.pick("YES", "NO"))
+		if g.chance(40) {
+			return append([]Command{caching}, g.transaction(b)...)
+		}
+		return []Command{caching, g.plain()}
 	}
 	b.tracked = true
 	switch g.r.IntN(3) {

@@ -295,4 +295,16 @@ var regressions = []regression{
 		a+ SET s1 v
 		a+ SELECT 0
 		a+ GET s1`},
+	{"CLIENT CACHING is about the transaction that follows", `
+		a: HELLO 3
+		a: CLIENT TRACKING ON OPTIN
+		a: CLIENT CACHING YES
+		a+ MULTI
+		a+ GET s1
+		a+ EXEC
+		b: SET s1 v
+		a: CLIENT CACHING YES
+		a: EVAL "return redis.call('get', KEYS[1])" 1 s1
+		b: SET s1 w
+		a: GET s1`},
 }

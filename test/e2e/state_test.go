@@ -348,3 +348,55 @@ func TestWaitSpeaksOfTheClientsOwnWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestClientCachingIsAboutTheCommandThatFollowsIt wants what a client asks to be told of to be just that: nothing that the proxy
+// sends for itself comes in between.
+func TestClientCachingIsAboutTheCommandThatFollowsIt(t *testing.T) {
+	t.Parallel()
+	const body = "return redis.call('GET', KEYS[1])"
+	for name, read := range map[string][][]string{
+		"a command":                 {{"GET", "k"}},
+		"a transaction":             {{"MULTI"}, {"GET", "k"}, {"EXEC"}},
+		"a script":                  {{"EVAL", body, "1", "k"}},
+		"a script that only reads":  {{"EVAL_RO", body, "1", "k"}},
+		"a script in a transaction": {{"MULTI"}, {"EVAL", body, "1", "k"}, {"EXEC"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, redisserver.Start(t), nil)
+			c, other := p.client(), p.client()
+			c.do("HELLO", "3")
+			for i := range 4 { // the first may need what the later ones don't
+				other.do("SCRIPT", "FLUSH")
+				other.do("SET", "k", "1")
+				if got := c.do("CLIENT", "TRACKING", "ON", "OPTIN"); got != "+OK\r\n" {
+					t.Fatal(got)
+				}
+				calls := append([][]string{{"CLIENT", "CACHING", "YES"}}, read...)
+				var pipeline string
+				for _, call := range calls {
+					pipeline += request(call...)
+				}
+				oneByOne := i%2 == 1
+				if !oneByOne {
+					c.send(pipeline)
+				}
+				for _, call := range calls {
+					if oneByOne {
+						c.send(request(call...))
+					}
+					if got := c.reply(); strings.HasPrefix(got, "-") {
+						t.Fatalf("round %d: %v: %s", i, call, got)
+					}
+				}
+				c.do("GET", "not told of")
+				other.do("SET", "not told of", "1")
+				other.do("SET", "k", "2")
+				c.want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
+				if got := c.do("CLIENT", "TRACKING", "OFF"); got != "+OK\r\n" {
+					t.Fatal(got)
+				}
+			}
+		})
+	}
+}
