@@ -44,10 +44,18 @@ func startIn(t testing.TB, dir, config string) *proxy {
 	t.Helper()
 	p := &proxy{t: t, dir: dir, port: redisserver.FreePort(t), admin: redisserver.FreePort(t)}
 	p.configure(config)
+	p.run(p.configFile())
+	return p
+}
+
+// run starts the program on a configuration file and waits until it serves.
+func (p *proxy) run(config string) {
+	t := p.t
+	t.Helper()
 	log, err := os.Create(p.logFile())
 	must(t, err)
 	defer log.Close()
-	p.cmd = exec.Command(program, "serve", "-config", p.configFile())
+	p.cmd = exec.Command(program, "serve", "-config", config)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.exited, err = child.Start(p.cmd)
 	must(t, err)
@@ -58,17 +66,20 @@ func startIn(t testing.TB, dir, config string) *proxy {
 		}
 	})
 	p.waitFor("the proxy does not serve", func() bool { return p.logged("msg=serving") })
-	return p
 }
 
 // configure writes the configuration, with an admin listener added.
 func (p *proxy) configure(config string) {
 	p.t.Helper()
-	config = strings.ReplaceAll(config, "PORT", strconv.Itoa(p.port))
-	config += fmt.Sprintf("\nadmin: {listen: \"127.0.0.1:%d\"}\nlog: {level: debug}\n", p.admin)
 	next := p.configFile() + ".next"
-	must(p.t, os.WriteFile(next, []byte(config), 0o600))
+	must(p.t, os.WriteFile(next, []byte(p.complete(config)), 0o600))
 	must(p.t, os.Rename(next, p.configFile()))
+}
+
+// complete fills in the port of a configuration, and adds an admin listener.
+func (p *proxy) complete(config string) string {
+	config = strings.ReplaceAll(config, "PORT", strconv.Itoa(p.port))
+	return config + fmt.Sprintf("\nadmin: {listen: \"127.0.0.1:%d\"}\nlog: {level: debug}\n", p.admin)
 }
 
 func (p *proxy) configFile() string { return filepath.Join(p.dir, "proxy.yaml") }
@@ -121,8 +132,18 @@ func (p *proxy) kill() {
 	}
 }
 
-// metric is the value of a series without labels.
+// metric is the value of a series, which must be there.
 func (p *proxy) metric(name string) float64 {
+	p.t.Helper()
+	f, ok := p.series(name)
+	if !ok {
+		p.t.Fatalf("there is no metric %s", name)
+	}
+	return f
+}
+
+// series is the value of a series, with its labels as the text format has them, if there is one.
+func (p *proxy) series(name string) (value float64, ok bool) {
 	p.t.Helper()
 	client := http.Client{Timeout: patient}
 	defer client.CloseIdleConnections()
@@ -135,11 +156,10 @@ func (p *proxy) metric(name string) float64 {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(string(line)), name+" "); ok {
 			f, err := strconv.ParseFloat(value, 64)
 			must(p.t, err)
-			return f
+			return f, true
 		}
 	}
-	p.t.Fatalf("there is no metric %s", name)
-	return 0
+	return 0, false
 }
 
 // descriptors is the number of files that the proxy has open.
