@@ -62,6 +62,8 @@ type App struct {
 	listeners []config.Listener // as they were started
 	fronts    []*edge.Front     // of listeners, nil for plain ones
 
+	reloading sync.Mutex // one reload at a time, so that none puts an older file in force
+
 	mu       sync.Mutex // one change of generation at a time
 	cfg      *config.Config
 	users    *proxy.Users
@@ -265,8 +267,11 @@ func (a *App) Close() {
 }
 
 // Reload reads the configuration anew. Everything that can fail is done
-// before anything changes.
+// before anything changes. Any goroutine may call it; reloads that are asked
+// for at the same time follow each other.
 func (a *App) Reload(ctx context.Context) (err error) {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
 	defer func() {
 		a.metrics.ConfigReload(err == nil, time.Now())
 		if err != nil {
