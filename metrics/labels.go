@@ -115,13 +115,14 @@ const (
 	ErrRefused                         // a command the proxy does not pass on
 	ErrQueueFull                       // a link's queue passed its hard limit
 	ErrLinkLost                        // a link to a node was lost while in use
-	ErrInternal                        // a fault of the proxy
+	ErrLowPriority                     // of low priority, where there was too little for all
+	ErrInternal                        // a fault of the proxy, and what is none of these
 	numErrKinds
 )
 
 var errKindNames = [numErrKinds]string{
 	"unavailable", "may_have_run", "limit", "busy", "denied", "protocol", "upstream_protocol",
-	"slow_client", "idle_timeout", "session_limit", "auth", "refused", "queue_full", "link_lost", "internal",
+	"slow_client", "idle_timeout", "session_limit", "auth", "refused", "queue_full", "link_lost", "low_priority", "internal",
 }
 
 // String returns the label value.

@@ -114,6 +114,9 @@ func (s *Set) Decide(r *Request) Verdict {
 	return v
 }
 
+// Prioritized reports that a rule sets the priority, and not only says so.
+func (v *Verdict) Prioritized() bool { return v.from[attrPriority] != 0 && !v.audit }
+
 // target returns what the call is about, and the default with its reason.
 func (s *Set) target(r *Request) (*Target, Action, string) {
 	if command := r.Command; command != nil {

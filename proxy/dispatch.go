@@ -6,6 +6,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
 
 // dispatch decides one request, and sends it on or answers it. It returns
@@ -15,7 +16,7 @@ import (
 func (s *session) dispatch(r *resp.Request, more bool) bool {
 	w := s.w
 	cmd := w.gen.Commands.Lookup(r.Arg(0))
-	w.class = requestClass(cmd)
+	w.class, w.rank = requestClass(cmd), watchdog.RankNormal
 	if cmd == nil && isHTTP(r.Arg(0)) {
 		w.shard.Error(metrics.ErrProtocol)
 		s.Close(errHTTP)

@@ -10,6 +10,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
 
 type pendingKind uint8
@@ -60,6 +61,7 @@ type pending struct {
 	// last closes the session after this reply.
 	last  bool
 	tries uint8
+	rank  watchdog.Rank
 	link  *upstream.Link
 	// buf holds a reply that can't be passed on yet: out of order, or to be
 	// looked at as a whole.

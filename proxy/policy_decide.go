@@ -71,6 +71,7 @@ func (s *session) forbidden(p *Policy, cmd *command.Command, r *resp.Request) bo
 		return true
 	}
 	u.route = v.Route
+	s.w.rank = u.rank(nil)
 	if s.flags&letIn != 0 {
 		// It was let in before it had to wait.
 		s.flags &^= letIn

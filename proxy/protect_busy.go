@@ -5,6 +5,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/metrics"
@@ -17,6 +18,7 @@ type heldSession struct {
 	s     *session
 	node  *topology.Node
 	since int64
+	rank  watchdog.Rank
 	// p was refused by the node because it is busy, so that it did not run;
 	// request is sent again. Both are nil for a request that was not sent.
 	p       *pending
@@ -58,18 +60,21 @@ func (s *session) awaitBusy(n *topology.Node) routing {
 	if p := s.head; p != nil && p.watched.on && p.link != nil && p.link.Node == n {
 		return routed
 	}
-	wait := w.gen.Settings.BusyWait
-	if wait <= 0 {
+	if w.rank < 0 {
+		return s.refuseLow(metrics.OutcomeBusy, w.lowBusyText(n, now))
+	}
+	if w.gen.Settings.BusyWait <= 0 {
 		s.flags |= busyOver
 		w.protect.expiredAt = now
 	}
 	if s.busyRefused() {
 		w.shard.Error(metrics.ErrBusy)
-		s.replyDynamic(w.busyText(n, now))
+		w.turned = metrics.OutcomeBusy
+		s.replyDynamic(w.busyText(n, now, ""))
 		return answered
 	}
 	s.flags &^= busyOver
-	w.keep(heldSession{s: s, node: n, since: now})
+	w.keep(heldSession{s: s, node: n, since: now, rank: w.rank})
 	return waiting
 }
 
@@ -90,12 +95,13 @@ func (w *worker) keep(h heldSession) {
 	}
 }
 
-// busyText is what a client is told whose request could not wait longer.
-func (w *worker) busyText(n *topology.Node, now int64) string {
+// busyText is what a client is told whose request could not wait longer, and
+// why.
+func (w *worker) busyText(n *topology.Node, now int64, why string) string {
 	if r := w.protect.running[n.Index].Oldest(); r != nil {
-		return fmt.Sprintf("-BUSY %s is busy: %s has run %s; the command did not run\r\n", n.Addr, r.Label, roundAge(r.Age(now)))
+		return fmt.Sprintf("-BUSY %s is busy: %s has run %s%s; the command did not run\r\n", n.Addr, r.Label, roundAge(r.Age(now)), why)
 	}
-	return fmt.Sprintf("-BUSY %s has been busy for %s, not with a script that this proxy knows of; the command did not run\r\n", n.Addr, roundAge(n.BusyFor(now)))
+	return fmt.Sprintf("-BUSY %s has been busy for %s, not with a script that this proxy knows of%s; the command did not run\r\n", n.Addr, roundAge(n.BusyFor(now)), why)
 }
 
 // roundAge makes a time readable: 340ms, 1.4s.
@@ -106,12 +112,14 @@ func roundAge(d time.Duration) time.Duration {
 	return d.Round(100 * time.Millisecond)
 }
 
-// sweepHeld lets go of sessions whose node is free or whose wait is over.
+// sweepHeld lets go of sessions whose node is free, those of high priority
+// first, or whose wait is over.
 func (w *worker) sweepHeld(now int64) {
 	l := &w.protect
 	held := l.held
 	l.held = l.held[:0:0]
-	wait := int64(w.srv.gen.Load().Settings.BusyWait)
+	set := &w.srv.gen.Load().Settings
+	slices.SortStableFunc(held, func(a, b heldSession) int { return int(b.rank) - int(a.rank) })
 	kept := held[:0]
 	for _, h := range held {
 		switch {
@@ -121,7 +129,7 @@ func (w *worker) sweepHeld(now int64) {
 			}
 		case l.running[h.node.Index].Busy(now) == 0 && now >= l.nodes[h.node.Index].busy+int64(tickEvery):
 			h.release()
-		case now-h.since >= wait:
+		case now-h.since >= set.busyWait(h.rank):
 			l.expiredAt = now
 			h.expire(now)
 		default:
@@ -152,7 +160,7 @@ func (h *heldSession) expire(now int64) {
 			p.watched.outcome = metrics.OutcomeBusy
 			s.w.shard.ScriptCall(metricOf(p.call.script), metrics.RouteLocal, metrics.OutcomeBusy, -1, false)
 		}
-		p.answer(s.w.busyText(h.node, now))
+		p.answer(s.w.busyText(h.node, now, ""))
 	}
 	s.unhold(holdBusy)
 }
@@ -194,21 +202,21 @@ func (p *pending) parkBusy(line []byte) bool {
 	}
 	s, w, node := p.s, p.w, p.link.Node
 	w.protect.nodes[node.Index].busy = w.loop.Now()
-	if s == nil || p.link.Dedicated || s.remote != 1 || s.flags&(closing|uploading) != 0 || s.upload != nil {
+	if s == nil || p.rank < 0 || p.link.Dedicated || s.remote != 1 || s.flags&(closing|uploading) != 0 || s.upload != nil {
 		return false
 	}
 	now := w.loop.Now()
 	if p.refusedAt == 0 {
 		p.refusedAt = p.Sent
 	}
-	if now-p.refusedAt >= int64(w.gen.Settings.BusyWait) {
+	if now-p.refusedAt >= w.gen.Settings.busyWait(p.rank) {
 		return false
 	}
 	p.buf = p.buf[:0]
 	if p.watched.on {
 		w.endRun(p, watchdog.EndBusy, now)
 	}
-	w.keep(heldSession{s: s, node: node, since: p.refusedAt, p: p, request: bytes.Clone(p.link.Request(&p.Call))})
+	w.keep(heldSession{s: s, node: node, since: p.refusedAt, rank: p.rank, p: p, request: bytes.Clone(p.link.Request(&p.Call))})
 	return true
 }
 

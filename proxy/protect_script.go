@@ -21,6 +21,8 @@ type Protection struct {
 	// MaxQueue more may wait here.
 	MaxConcurrent, MaxQueue int
 	Breaker                 watchdog.BreakerSettings
+	// Rank is that of the calls where no rule sets their priority.
+	Rank watchdog.Rank
 }
 
 // protection is what a Script keeps of it. The zero value takes the defaults
@@ -31,6 +33,7 @@ type protection struct {
 	guarded  atomic.Bool
 	gate     atomic.Pointer[watchdog.Gate]
 	breaker  atomic.Pointer[watchdog.Breaker]
+	rank     atomic.Int32                             // a watchdog.Rank
 	breakers atomic.Pointer[watchdog.BreakerSettings] // nil: the default
 }
 
@@ -42,6 +45,7 @@ func (s *Script) SetProtection(p Protection, gate *watchdog.Gate) {
 		deadline = -1
 	}
 	s.deadline.Store(deadline)
+	s.rank.Store(int32(p.Rank))
 	s.breakers.Store(&p.Breaker)
 	if b := s.breaker.Load(); b != nil {
 		b.Set(p.Breaker)
@@ -112,11 +116,7 @@ func (s *session) notRouted(script *Script, by admission, st routing) bool {
 		return false
 	}
 	by.giveBack()
-	o := metrics.OutcomeUnavailable
-	if s.busyRefused() {
-		o = metrics.OutcomeBusy
-	}
-	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, o, -1, false)
+	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, s.w.turned, -1, false)
 	return true
 }
 
@@ -159,7 +159,7 @@ func (s *session) enter(script *Script) (a admission, st routing) {
 	}
 	if breaker != nil && !breaker.Closed() {
 		if answer := breaker.Admit(loop.Now(), true); answer.Refused {
-			s.refuseCall(script, breakerText(script, answer))
+			s.refuseCall(metrics.ErrLimit, script, breakerText(script, answer))
 			return a, answered
 		}
 	}
@@ -173,7 +173,7 @@ func (s *session) enter(script *Script) (a admission, st routing) {
 		answer := breaker.Admit(loop.Now(), false)
 		if answer.Refused {
 			a.giveBack()
-			s.refuseCall(script, breakerText(script, answer))
+			s.refuseCall(metrics.ErrLimit, script, breakerText(script, answer))
 			return admission{}, answered
 		}
 		if answer.Trial {
@@ -187,7 +187,7 @@ func (s *session) enter(script *Script) (a admission, st routing) {
 func (s *session) enterGate(script *Script, gate *watchdog.Gate) routing {
 	l := &s.w.protect
 	if s.flags&hasPlace == 0 {
-		switch gate.Enter(s) {
+		switch gate.Enter(s, s.w.rank) {
 		case watchdog.Queued:
 			s.flags |= inGate
 			l.gates[s] = gate
@@ -195,7 +195,11 @@ func (s *session) enterGate(script *Script, gate *watchdog.Gate) routing {
 			return waiting
 		case watchdog.Full:
 			_, _, most, queue := gate.Load()
-			s.refuseCall(script, fmt.Sprintf("-LIMIT %s: max_concurrent %d and max_queue %d are used up; nothing ran\r\n", script.label(), most, queue))
+			kind := metrics.ErrLimit
+			if s.w.rank < 0 {
+				kind = metrics.ErrLowPriority
+			}
+			s.refuseCall(kind, script, fmt.Sprintf("-LIMIT %s: max_concurrent %d and max_queue %d are used up; nothing ran\r\n", script.label(), most, queue))
 			return answered
 		}
 	}
@@ -232,8 +236,8 @@ func (s *session) leaveGate() {
 
 // refuseCall answers a script call that a limit keeps from running. Inside
 // MULTI the transaction must not run without it.
-func (s *session) refuseCall(script *Script, text string) {
-	s.w.shard.Error(metrics.ErrLimit)
+func (s *session) refuseCall(kind metrics.ErrKind, script *Script, text string) {
+	s.w.shard.Error(kind)
 	s.w.shard.ScriptCall(metricOf(script), metrics.RouteLocal, metrics.OutcomeLimited, -1, false)
 	if s.state&inMulti != 0 && s.ded != nil {
 		s.spoil(text)

@@ -29,6 +29,7 @@ const (
 // A request that fits another node than those before it waits until they are
 // answered, so that a session's requests take effect in their order.
 func (s *session) linkFor(replica, read bool) (*upstream.Link, routing) {
+	s.w.turned = metrics.OutcomeUnavailable
 	if s.ded != nil {
 		if st := s.awaitOwn(); st != routed {
 			return nil, st
@@ -79,8 +80,15 @@ func (s *session) linkFor(replica, read bool) (*upstream.Link, routing) {
 
 // ready returns a link unless it has too much to do.
 func (s *session) ready(link *upstream.Link) (*upstream.Link, routing) {
+	if s.crowded(link) {
+		return nil, answered
+	}
 	if link.Full() {
-		link.Wait(s)
+		if s.w.rank > 0 {
+			link.WaitAhead(s)
+		} else {
+			link.Wait(s)
+		}
 		s.hold(holdLink)
 		return nil, waiting
 	}
@@ -163,7 +171,7 @@ func (s *session) send(link *upstream.Link, p *pending, request []byte) {
 
 // occupy takes note that p is in flight on link.
 func (s *session) occupy(link *upstream.Link, p *pending) {
-	p.link = link
+	p.link, p.rank = link, p.w.rank
 	s.cur = link
 	s.remote++
 	if p.kind == kindScript {

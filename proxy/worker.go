@@ -12,6 +12,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
 
 // worker is what one loop has of its own: sessions, links, memory, counters.
@@ -39,8 +40,10 @@ type worker struct {
 	apart      map[apartLoad][]func(string)
 
 	sessions map[uint64]*session
-	request  *resp.Request // for frames that are complete at once
-	class    metrics.Class // of the request that dispatch took last
+	request  *resp.Request   // for frames that are complete at once
+	class    metrics.Class   // of the request that dispatch took last
+	rank     watchdog.Rank   // likewise; see protect_rank.go
+	turned   metrics.Outcome // of a script call that linkFor answered
 	spare    []*resp.Request
 	random   uint64 // state of sampled
 	free     *pending

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
@@ -67,6 +68,7 @@ type Link struct {
 	reply      resp.Reply
 	item       []byte
 	waiters    []Waiter
+	ahead      int // of the waiters, at the front
 	idleSince  int64
 	readySince int64
 	serverID   uint64
@@ -106,6 +108,18 @@ func (l *Link) Full() bool {
 
 // Wait has w resumed when the link is no longer full, or ends.
 func (l *Link) Wait(w Waiter) { l.waiters = append(l.waiters, w) }
+
+// WaitAhead is Wait ahead of those that only Wait.
+func (l *Link) WaitAhead(w Waiter) {
+	l.waiters = slices.Insert(l.waiters, l.ahead, w)
+	l.ahead++
+}
+
+// Crowded reports that the link is half full.
+func (l *Link) Crowded() bool {
+	o := &l.group.pool.opts
+	return l.pending >= (o.MaxPending+1)/2 || l.out.waiting() >= (o.MaxUnsent+1)/2
+}
 
 // Unwait takes w off the list of those that wait.
 func (l *Link) Unwait(w Waiter) {
@@ -268,7 +282,7 @@ func (l *Link) wake() {
 		return
 	}
 	waiters := l.waiters
-	l.waiters = nil
+	l.waiters, l.ahead = nil, 0
 	for _, w := range waiters {
 		if w != nil {
 			w.Resume()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -384,6 +385,51 @@ func TestFullLinkWakesWhoWaits(t *testing.T) {
 		t.Fatal("nobody was woken")
 	}
 }
+
+func TestWhoWaitsAheadIsWokenFirst(t *testing.T) {
+	f := newFake(t)
+	b := newBench(t, f.ln.Addr().String(), func(o *Options) { o.MaxPending = 4 })
+	var order []int
+	link := b.send(plain, ping, newCaller())
+	b.on(func() {
+		if link.Crowded() {
+			t.Error("one of four is pending, and the link is half full")
+		}
+	})
+	for range 3 {
+		b.send(plain, ping, newCaller())
+	}
+	woken := make(chan struct{})
+	b.on(func() {
+		if !link.Crowded() || !link.Full() {
+			t.Error("four of four are pending, and the link is not full")
+		}
+		note := func(i int) noting { return func() { order = append(order, i) } }
+		link.Wait(note(3))
+		link.WaitAhead(note(1))
+		link.Wait(noting(func() { close(woken) }))
+		link.WaitAhead(note(2))
+	})
+	rw, _ := f.accept()
+	for range 4 {
+		expect(t, rw, "PING")
+		say(t, rw, "+PONG\r\n")
+	}
+	select {
+	case <-woken:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody was woken")
+	}
+	b.on(func() {
+		if !slices.Equal(order, []int{1, 2, 3}) {
+			t.Errorf("woken in the order %v", order)
+		}
+	})
+}
+
+type noting func()
+
+func (f noting) Resume() { f() }
 
 type waiter struct{ woken chan struct{} }
 

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Waiter is woken when it may try to enter a gate again. Wake is called by
@@ -22,18 +23,44 @@ const (
 	Full
 )
 
+// Rank orders who waits: a higher one goes first.
+type Rank int8
+
+// Ranks of requests.
+const (
+	RankLow    Rank = -1
+	RankNormal Rank = 0
+	RankHigh   Rank = 1
+)
+
 // Gate bounds how many calls of one script are on the nodes at a time. Who
-// waits is let in in order, on whichever loop it is. Any goroutine may call it.
+// waits is let in by rank and, among equals, in the order of arrival, on
+// whichever loop it is. Any goroutine may call it.
 type Gate struct {
+	serial   uint64 // the order in which several gates have to be entered
 	mu       sync.Mutex
 	max      int // 0: no bound
 	maxQueue int
 	inside   int
-	queue    []Waiter
+	queue    []queued // the next one first
 }
 
+type queued struct {
+	w    Waiter
+	rank Rank
+}
+
+var gates atomic.Uint64 // made so far
+
 // NewGate makes a gate that lets max calls in and has maxQueue wait.
-func NewGate(max, maxQueue int) *Gate { return &Gate{max: max, maxQueue: maxQueue} }
+func NewGate(max, maxQueue int) *Gate {
+	return &Gate{serial: gates.Add(1), max: max, maxQueue: maxQueue}
+}
+
+// Before reports that g has to be entered before other by whoever enters
+// both: with one order for all, none waits for a place that is held by another
+// who waits for its own.
+func (g *Gate) Before(other *Gate) bool { return g.serial < other.serial }
 
 // Set changes the bounds.
 func (g *Gate) Set(max, maxQueue int) {
@@ -45,15 +72,13 @@ func (g *Gate) Set(max, maxQueue int) {
 }
 
 // Enter asks for w to be let in. A waiter that was Queued asks again when it
-// was woken.
-func (g *Gate) Enter(w Waiter) Entry {
+// was woken: it is its turn then, or one of a higher rank has taken its place
+// in a full queue.
+func (g *Gate) Enter(w Waiter, rank Rank) Entry {
 	g.mu.Lock()
-	at := -1
-	if len(g.queue) > 0 {
-		at = slices.Index(g.queue, w)
-	}
-	switch {
-	case g.max == 0 || g.inside < g.max && (at == 0 || len(g.queue) == 0):
+	at := g.find(w)
+	first := at == 0 || at < 0 && (len(g.queue) == 0 || rank > g.queue[0].rank)
+	if g.max == 0 || g.inside < g.max && first {
 		if at >= 0 {
 			g.queue = slices.Delete(g.queue, at, at+1)
 		}
@@ -62,21 +87,44 @@ func (g *Gate) Enter(w Waiter) Entry {
 		g.mu.Unlock()
 		wake(next)
 		return Entered
-	case at >= 0:
-	case len(g.queue) >= g.maxQueue:
-		g.mu.Unlock()
-		return Full
-	default:
-		g.queue = append(g.queue, w)
+	}
+	var displaced Waiter
+	if at < 0 {
+		if n := len(g.queue); n >= g.maxQueue {
+			if n == 0 || g.queue[n-1].rank >= rank {
+				g.mu.Unlock()
+				return Full
+			}
+			displaced = g.queue[n-1].w
+			g.queue = slices.Delete(g.queue, n-1, n)
+		}
+		g.insert(queued{w, rank})
 	}
 	g.mu.Unlock()
+	wake(displaced)
 	return Queued
+}
+
+func (g *Gate) find(w Waiter) int {
+	if len(g.queue) == 0 {
+		return -1
+	}
+	return slices.IndexFunc(g.queue, func(q queued) bool { return q.w == w })
+}
+
+// insert puts one behind those of its rank.
+func (g *Gate) insert(q queued) {
+	at := len(g.queue)
+	for at > 0 && g.queue[at-1].rank < q.rank {
+		at--
+	}
+	g.queue = slices.Insert(g.queue, at, q)
 }
 
 // Leave takes a waiter off the queue.
 func (g *Gate) Leave(w Waiter) {
 	g.mu.Lock()
-	if i := slices.Index(g.queue, w); i >= 0 {
+	if i := g.find(w); i >= 0 {
 		g.queue = slices.Delete(g.queue, i, i+1)
 	}
 	next := g.next()
@@ -103,7 +151,7 @@ func (g *Gate) Load() (inside, waiting, max, maxQueue int) {
 // next is who may be let in now.
 func (g *Gate) next() Waiter {
 	if len(g.queue) > 0 && (g.max == 0 || g.inside < g.max) {
-		return g.queue[0]
+		return g.queue[0].w
 	}
 	return nil
 }

@@ -15,7 +15,12 @@ func (w *waiting) Wake() { w.woken.Add(1) }
 
 func enter(t *testing.T, g *Gate, w Waiter, want Entry) {
 	t.Helper()
-	if got := g.Enter(w); got != want {
+	enterAs(t, g, w, RankNormal, want)
+}
+
+func enterAs(t *testing.T, g *Gate, w Waiter, rank Rank, want Entry) {
+	t.Helper()
+	if got := g.Enter(w, rank); got != want {
 		t.Errorf("got %d, want %d", got, want)
 	}
 }
@@ -46,7 +51,7 @@ func TestWhoWaitsAtAGateIsLetInInOrder(t *testing.T) {
 		if w[i].woken.Load() != 1 {
 			t.Fatalf("waiter %d was not woken", i)
 		}
-		if g.Enter(&w[4]) == Entered {
+		if g.Enter(&w[4], RankNormal) == Entered {
 			t.Fatal("one who came later overtook those who wait")
 		}
 		if i < 3 {
@@ -110,7 +115,7 @@ func TestNobodyIsForgottenAtAGateThatManyUse(t *testing.T) {
 		wg.Go(func() {
 			for range 40 {
 				p := &patient{wake: make(chan struct{}, 1)}
-				for g.Enter(p) != Entered {
+				for g.Enter(p, RankNormal) != Entered {
 					select {
 					case <-p.wake:
 					case <-time.After(20 * time.Second):
@@ -147,7 +152,7 @@ func TestOrderHoldsAcrossGoroutines(t *testing.T) {
 		enter(t, g, p, Queued)
 		wg.Go(func() {
 			<-p.wake
-			if g.Enter(p) != Entered {
+			if g.Enter(p, RankNormal) != Entered {
 				t.Error("woken out of turn")
 			}
 			mu.Lock()
@@ -161,4 +166,61 @@ func TestOrderHoldsAcrossGoroutines(t *testing.T) {
 	if !slices.IsSorted(order) || len(order) != 20 {
 		t.Errorf("let in in the order %v", order)
 	}
+}
+
+func TestHigherRankIsLetInFirst(t *testing.T) {
+	g := NewGate(1, 8)
+	var inside waiting
+	enter(t, g, &inside, Entered)
+	ranks := []Rank{RankLow, RankNormal, RankHigh, RankLow, RankHigh, RankNormal}
+	w := make([]waiting, len(ranks))
+	for i, rank := range ranks {
+		enterAs(t, g, &w[i], rank, Queued)
+	}
+	for _, next := range []int{2, 4, 1, 5, 0, 3} {
+		g.Exit()
+		for i := range w {
+			if woken := w[i].woken.Load() > 0; woken != (i == next) {
+				t.Errorf("waiter %d woken: %v, when it is the turn of %d", i, woken, next)
+			}
+		}
+		enterAs(t, g, &w[next], ranks[next], Entered)
+		w[next].woken.Store(0)
+	}
+}
+
+func TestHigherRankGoesAheadOfOneThatWasWoken(t *testing.T) {
+	g := NewGate(1, 8)
+	w := make([]waiting, 3)
+	enter(t, g, &w[0], Entered)
+	enterAs(t, g, &w[1], RankLow, Queued)
+	g.Exit()
+	enterAs(t, g, &w[2], RankHigh, Entered)
+	enterAs(t, g, &w[1], RankLow, Queued)
+	g.Exit()
+	if w[1].woken.Load() != 2 {
+		t.Error("the one that was overtaken was not woken again")
+	}
+	enterAs(t, g, &w[1], RankLow, Entered)
+}
+
+func TestHigherRankTakesThePlaceOfTheLastInAFullQueue(t *testing.T) {
+	g := NewGate(1, 2)
+	w := make([]waiting, 6)
+	enter(t, g, &w[0], Entered)
+	enterAs(t, g, &w[1], RankLow, Queued)
+	enterAs(t, g, &w[2], RankLow, Queued)
+	enterAs(t, g, &w[3], RankLow, Full)
+	enterAs(t, g, &w[4], RankNormal, Queued)
+	if w[2].woken.Load() != 1 || w[1].woken.Load() != 0 {
+		t.Error("not the last of the low ones was displaced")
+	}
+	enterAs(t, g, &w[2], RankLow, Full)
+	enterAs(t, g, &w[5], RankHigh, Queued)
+	enterAs(t, g, &w[1], RankLow, Full)
+	enterAs(t, g, &w[3], RankNormal, Full)
+	g.Exit()
+	enterAs(t, g, &w[5], RankHigh, Entered)
+	g.Exit()
+	enterAs(t, g, &w[4], RankNormal, Entered)
 }

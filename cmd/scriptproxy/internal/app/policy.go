@@ -123,11 +123,6 @@ func (g *government) warnings() []string {
 	for _, w := range g.book.Set.Warnings() {
 		list = append(list, w.Error())
 	}
-	for _, r := range g.book.Set.Rules() {
-		if r.Priority != nil {
-			list = append(list, policy.Problem{File: g.spec.File, Line: r.Line, Rule: r.Name, Text: "priority has no effect yet: calls that wait for a node go in the order in which they came"}.Error())
-		}
-	}
 	return list
 }
 

@@ -27,6 +27,10 @@ func protect(s *proxy.Settings, c *config.Config) {
 	}
 }
 
+var ranks = map[config.Priority]watchdog.Rank{
+	config.PriorityLow: watchdog.RankLow, config.PriorityNormal: watchdog.RankNormal, config.PriorityHigh: watchdog.RankHigh,
+}
+
 func breakerOf(b config.Breaker) watchdog.BreakerSettings {
 	return watchdog.BreakerSettings{Kills: b.Kills, Window: b.Window, OpenFor: b.OpenFor}
 }
@@ -59,7 +63,7 @@ func (k *protections) set(c config.Scripts) {
 // not list has the defaults.
 func (k *protections) of(name string) proxy.Protection {
 	if s, ok := k.byName[name]; ok {
-		return proxy.Protection{Deadline: s.Deadline, MaxConcurrent: s.MaxConcurrent, MaxQueue: s.MaxQueue, Breaker: breakerOf(s.Breaker)}
+		return proxy.Protection{Deadline: s.Deadline, MaxConcurrent: s.MaxConcurrent, MaxQueue: s.MaxQueue, Breaker: breakerOf(s.Breaker), Rank: ranks[s.Priority]}
 	}
 	d := &k.defaults
 	return proxy.Protection{Deadline: d.Deadline, MaxConcurrent: d.MaxConcurrent, MaxQueue: d.MaxQueue, Breaker: breakerOf(d.Breaker)}

@@ -66,4 +66,4 @@ func (t *ServerTLS) setDefaults() {
 	t.HandshakeTimeout = 5 * time.Second
 }
 
-func (s *Script) setDefaults() { s.Class = ClassAuto }
+func (s *Script) setDefaults() { s.Class, s.Priority = ClassAuto, PriorityNormal }

@@ -91,6 +91,18 @@ const (
 
 func (Class) values() []string { return []string{"auto", "read", "write"} }
 
+// Priority says who goes first where there is too little for all.
+type Priority string
+
+// Values of Priority.
+const (
+	PriorityLow    Priority = "low"
+	PriorityNormal Priority = "normal"
+	PriorityHigh   Priority = "high"
+)
+
+func (Priority) values() []string { return []string{"low", "normal", "high"} }
+
 // BreakerFallback says what an open breaker does.
 type BreakerFallback string
 

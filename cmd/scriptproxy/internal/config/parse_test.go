@@ -222,7 +222,7 @@ func TestValidateChecksAConfigThatAProgramBuilt(t *testing.T) {
 	cfg.Limits.BusyWait = -1
 	cfg.Upstream.Primary = "nowhere"
 	cfg.Scripts.List = []Script{{
-		Name: "a", Active: "v1", Class: ClassAuto, Breaker: cfg.Scripts.Breaker,
+		Name: "a", Active: "v1", Class: ClassAuto, Priority: PriorityNormal, Breaker: cfg.Scripts.Breaker,
 		Versions: Versions{{ID: "v1", Body: Body("return 1"), SHA: "0"}},
 	}}
 	err := cfg.Validate()

@@ -101,6 +101,11 @@ type Script struct {
 	MaxQueue int `yaml:"max_queue"`
 	// As scripts.breaker, for this script.
 	Breaker Breaker `yaml:"breaker"`
+	// Which of its calls go first, and which are refused first, where there is
+	// too little for all: while a script holds the node, in the queue of
+	// max_concurrent, and on a link that is filling up. A rule's priority counts
+	// more.
+	Priority Priority `yaml:"priority"`
 
 	path string // where the file gives the script, for messages
 }
