@@ -102,6 +102,7 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 			script = runs
 		}
 	}
+	w.rank = w.ruling.rank(script)
 	var by admission
 	if script != nil && script.guarded.Load() || s.flags&(inGate|hasPlace) != 0 {
 		var st routing
@@ -683,6 +684,7 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 			return st == answered
 		}
 	}
+	s.w.rank = s.w.ruling.rank(script)
 	var by admission
 	if script != nil && script.guarded.Load() || s.flags&(inGate|hasPlace) != 0 {
 		var st routing
