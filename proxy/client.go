@@ -173,23 +173,9 @@ func (s *session) clientTracking(r *resp.Request) bool {
 		s.state |= tracking
 	} else if equalFold(r.Arg(2), "OFF") {
 		s.state &^= tracking
+		s.flags &^= cachingNext
 	}
 	return true
-}
-
-// clientCaching sends CLIENT CACHING, which is about the next command that the
-// server sees on the link: a question that the next one may need comes before.
-func (s *session) clientCaching(r *resp.Request) bool {
-	if s.state&tracking != 0 && s.state&inMulti == 0 {
-		if st := s.dedicate(); st != routed {
-			return st == answered
-		}
-		if s.askRights() {
-			return s.hold(holdDrain)
-		}
-	}
-	_, ok := s.own(r, kindPlain)
-	return ok
 }
 
 // trackFor sends CLIENT TRACKING with argument at replaced by the server's id

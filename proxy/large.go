@@ -53,6 +53,7 @@ func (s *session) incomplete(r *resp.Request, data []byte) int {
 		s.flags |= uploading
 		p := s.w.newPending(s, kindPlain)
 		s.occupy(s.upload, p)
+		s.flags &^= cachingNext | cachingSeen
 		s.upload.Send(data[:n], &p.Call)
 	} else {
 		s.upload.Raw(data[:n])

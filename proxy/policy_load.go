@@ -196,6 +196,7 @@ func (p *pending) sendLoaded(request []byte, refusal string) {
 	if c.script.quotesNoScript {
 		c.load = p.w.existence(p.link, c.script)
 	}
+	sayCaching(p.link, c.caching)
 	buf := p.link.Begin(len(request) + 64)
 	buf = appendCall(buf, r.Len(), c.script, false, ro || c.asRO)
 	p.link.End(append(buf, r.Tail(2)...), &p.Call)

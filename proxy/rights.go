@@ -38,6 +38,9 @@ func (s *session) askRights() (wait bool) {
 		s.send(s.ded, p, request)
 		wait = true
 	}
+	if wait {
+		sayCaching(s.ded, s.flags&cachingNext)
+	}
 	return wait
 }
 

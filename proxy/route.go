@@ -174,6 +174,9 @@ func (s *session) occupy(link *upstream.Link, p *pending) {
 	p.link, p.rank = link, p.w.rank
 	s.cur = link
 	s.remote++
+	if s.flags&cachingNext != 0 && link == s.ded {
+		s.flags |= cachingSeen
+	}
 	if p.kind == kindScript {
 		p.w.flights.begin(&p.call)
 		if !p.call.inTx {

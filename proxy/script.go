@@ -50,6 +50,8 @@ type scriptCall struct {
 	bySHA, withBody, ro bool
 	// apart tells that the proxy's own user loads the script.
 	apart bool
+	// caching is what CLIENT CACHING said of the call; see sayCaching.
+	caching uint32
 	// deadline is a rule's, 0 where none sets one.
 	deadline time.Duration
 	inTx     bool
@@ -269,14 +271,12 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 		}
 	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
 		withBody = true
-	case s.state&tracking != 0 && rights.MayEval && !c.apart && !script.LoadedOn(c.node.Index, c.epoch):
-		withBody = true // what came before the call would be what CLIENT CACHING was about
 	case set.LoosePipelining:
 	case more || s.remote > 0:
 		withBody = c.gaveBody || len(script.Body) <= set.EvalBelow
 	}
 	script.ranOn(c.node.Index, s.w.loop.Index, s.w.loop.Now())
-	c.withBody, c.ro = withBody, ro
+	c.withBody, c.ro, c.caching = withBody, ro, s.flags&cachingNext
 	if !withBody && !c.inTx {
 		c.bySHA = true
 		switch {
@@ -284,6 +284,9 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 			c.load = s.w.existence(link, script)
 		case !c.apart && !script.LoadedOn(c.node.Index, c.epoch):
 			c.load = s.w.load(link, script, c.epoch)
+		}
+		if c.load != nil {
+			sayCaching(link, c.caching)
 		}
 	}
 	s.occupy(link, p)
@@ -543,6 +546,7 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	p.buf = p.buf[:0]
 	p.link, s.cur = link, link
 	c.load = p.w.load(link, c.script, c.epoch)
+	sayCaching(link, c.caching)
 	buf := link.Begin(len(request) + len(c.script.Body) + 64)
 	buf = appendCall(buf, r.Len(), c.script, c.withBody, c.ro)
 	link.End(append(buf, r.Tail(2)...), &p.Call)

@@ -69,6 +69,11 @@ const (
 	// let in with a call that waits for a node.
 	inGate
 	hasPlace
+	// cachingYes and cachingNo sessions said CLIENT CACHING, cachingSeen ones
+	// have sent a command on their link since; see caching.go.
+	cachingYes
+	cachingNo
+	cachingSeen
 )
 
 const held = holdDrain | holdLink | holdOutput | holdScript | holdBusy | holdTurn
@@ -174,7 +179,10 @@ func (s *session) Input(data []byte) int {
 			if !s.Open() {
 				return used + n
 			}
-			if ok && s.flags&(skipNext|skipSet|inGate|hasPlace) != 0 {
+			if ok && s.flags&(skipNext|skipSet|inGate|hasPlace|cachingNext) != 0 {
+				if s.flags&cachingNext != 0 {
+					s.cachingDone(r)
+				}
 				if s.flags&(inGate|hasPlace) != 0 {
 					s.leaveGate() // it was answered otherwise
 				}
