@@ -38,8 +38,9 @@ type ruled struct {
 	name     string // lower case: "config|set"
 	class    policy.Class
 	greeting bool // see Greets
-	// lacked commands are none that the server is known to have. A module's,
-	// with a dot in its name, it may have all the same.
+	// lacked commands are none that the table knows, so that no rule can name
+	// them. A module's, with a dot in its name, the server may have all the
+	// same.
 	lacked bool
 }
 
@@ -136,7 +137,7 @@ func (p *Policy) ruleCommands(table *command.Table) {
 }
 
 func newRuled(target *policy.Target, name string, c *command.Command) *ruled {
-	return &ruled{target: target, name: name, class: policyClass(c.Class), greeting: Greets(name), lacked: c.Absent}
+	return &ruled{target: target, name: name, class: policyClass(c.Class), greeting: Greets(name)}
 }
 
 // policyClass is a command's class in the policy's words.

@@ -20,10 +20,10 @@ type Learner struct {
 	done     sync.WaitGroup
 
 	mu     sync.Mutex
-	lacked map[string]bool // commands that the server does not have
+	lacked map[string]bool // commands that no rule can name
 }
 
-// maxLacked bounds the commands that are noted as not there.
+// maxLacked bounds the commands that are noted as unknown.
 const maxLacked = 100
 
 // learnQueue bounds the calls that wait to be taken in. A loop that finds it
@@ -52,13 +52,13 @@ func (l *Learner) Notes() []string {
 	defer l.mu.Unlock()
 	var notes []string
 	for name := range l.lacked {
-		notes = append(notes, "the command "+name+" is left out: the server does not have it")
+		notes = append(notes, "the command "+name+" is left out: the server does not have it, and rules can't name it")
 	}
 	slices.Sort(notes)
 	return notes
 }
 
-// lacks takes note of a command that the server does not have.
+// lacks takes note of a command that no rule can name.
 func (l *Learner) lacks(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,23 +39,30 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// proxied starts a primary, a replica and the proxy, and returns its port.
-func proxied(t *testing.T) (port int, primary *redisserver.Server) {
+// noAdmin is for proxies that nobody asks.
+const noAdmin = "admin: {listen: \"\"}\n"
+
+// site is a proxy in front of a primary and a replica.
+type site struct {
+	t       *testing.T
+	port    string
+	dir     string // has the proxy's files
+	primary *redisserver.Server
+	replica *redisserver.Server
+}
+
+// proxied starts a primary, a replica and the proxy, with more added to its configuration.
+func proxied(t *testing.T, more string) *site {
 	t.Helper()
-	primary, replica := redisserver.StartPair(t)
-	dir := t.TempDir()
-	port = redisserver.FreePort(t)
-	config := fmt.Sprintf("listen: [127.0.0.1:%d]\nadmin: {listen: \"\"}\nupstream: {primary: %s, replicas: [%s]}\n", port, primary.Addr(), replica.Addr())
-	path := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	logFile, err := os.Create(filepath.Join(dir, "log"))
+	s := &site{t: t, port: strconv.Itoa(redisserver.FreePort(t)), dir: t.TempDir()}
+	s.primary, s.replica = redisserver.StartPair(t)
+	s.write("config.yaml", fmt.Sprintf("listen: [127.0.0.1:%s]\nupstream: {primary: %s, replicas: [%s]}\n%s", s.port, s.primary.Addr(), s.replica.Addr(), more))
+	logFile, err := os.Create(s.path("log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer logFile.Close()
-	cmd := exec.Command(binary, "serve", "-config", path)
+	cmd := exec.Command(binary, "serve", "-config", s.path("config.yaml"))
 	cmd.Stderr = logFile
 	exited, err := child.Start(cmd)
 	if err != nil {
@@ -69,12 +77,21 @@ func proxied(t *testing.T) (port int, primary *redisserver.Server) {
 		}
 	})
 	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if out, err := try("redis-cli", "-p", strconv.Itoa(port), "PING"); err == nil && strings.TrimSpace(out) == "PONG" {
-			return port, primary
+		if out, err := try("redis-cli", "-p", s.port, "PING"); err == nil && strings.TrimSpace(out) == "PONG" {
+			return s
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the proxy does not answer")
 		}
+	}
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *site) write(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -115,51 +132,92 @@ func mustPass(t *testing.T, least int, dir, name string, args ...string) {
 	t.Logf("%s checks", m[1])
 }
 
-func TestGoClients(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "golang")
+// goClients builds the program of the Go clients, once.
+var goClients = sync.OnceValues(func() (program string, err error) {
+	program = filepath.Join(filepath.Dir(binary), "golang")
 	if out, err := tryIn("golang", nil, "go", "build", "-buildvcs=false", "-o", program, "."); err != nil {
-		t.Fatalf("build the Go clients: %v\n%s", err, out)
+		return "", fmt.Errorf("build the Go clients: %v\n%s", err, out)
 	}
-	for library, least := range map[string]int{"go-redis": 30, "rueidis": 100, "redigo": 12} {
-		t.Run(library, func(t *testing.T) {
-			port, _ := proxied(t)
-			mustPass(t, least, "", program, library, strconv.Itoa(port))
-		})
+	return program, nil
+})
+
+// jsClients installs what the JavaScript programs need, once, and returns where they are.
+var jsClients = sync.OnceValues(func() (dir string, err error) {
+	dir = filepath.Join(filepath.Dir(binary), "js")
+	if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
+		return "", err
+	}
+	if out, err := tryIn(dir, nil, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"); err != nil {
+		return "", fmt.Errorf("npm install: %v\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// Each library's program passes at least so many checks.
+var (
+	goLibraries = map[string]int{"go-redis": 30, "rueidis": 100, "redigo": 12}
+	jsLibraries = map[string]int{"ioredis": 21, "node-redis": 24}
+)
+
+func useGo(t *testing.T, port, library string) {
+	t.Helper()
+	program, err := goClients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustPass(t, goLibraries[library], "", program, library, port)
+}
+
+func useJavaScript(t *testing.T, port, library string) {
+	t.Helper()
+	dir, err := jsClients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustPass(t, jsLibraries[library], dir, "node", library+".js", port)
+}
+
+func useBullMQ(t *testing.T, port string, jobs int) {
+	t.Helper()
+	dir, err := jsClients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustPass(t, jobs+24, dir, "node", "bullmq.js", port, strconv.Itoa(jobs))
+}
+
+func usePython(t *testing.T, port string) {
+	t.Helper()
+	mustPass(t, 19, "", "/usr/bin/python3", "redispy.py", port)
+}
+
+func TestGoClients(t *testing.T) {
+	for library := range goLibraries {
+		t.Run(library, func(t *testing.T) { useGo(t, proxied(t, noAdmin).port, library) })
 	}
 }
 
 func TestJavaScriptClients(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
-		t.Fatal(err)
+	for library := range jsLibraries {
+		t.Run(library, func(t *testing.T) { useJavaScript(t, proxied(t, noAdmin).port, library) })
 	}
-	if out, err := tryIn(dir, nil, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"); err != nil {
-		t.Fatalf("npm install: %v\n%s", err, out)
-	}
-	for _, c := range []struct {
-		program string
-		args    []string
-		least   int
-	}{
-		{"ioredis", nil, 21},
-		{"node-redis", nil, 24},
-		{"bullmq", []string{"10000"}, 10024},
-	} {
-		t.Run(c.program, func(t *testing.T) {
-			port, _ := proxied(t)
-			mustPass(t, c.least, dir, "node", append([]string{c.program + ".js", strconv.Itoa(port)}, c.args...)...)
-		})
-	}
+	t.Run("bullmq", func(t *testing.T) { useBullMQ(t, proxied(t, noAdmin).port, 10000) })
 }
 
-func TestPythonRedis(t *testing.T) {
-	port, _ := proxied(t)
-	mustPass(t, 19, "", "/usr/bin/python3", "redispy.py", strconv.Itoa(port))
-}
+func TestPythonRedis(t *testing.T) { usePython(t, proxied(t, noAdmin).port) }
 
 func TestRedisCliTools(t *testing.T) {
-	port, primary := proxied(t)
-	p := strconv.Itoa(port)
+	s := proxied(t, noAdmin)
+	useRedisCli(t, s)
+	out, err := tryIn("", []byte("nonsense\n"), "redis-cli", "-p", s.port)
+	if err != nil || !strings.Contains(out, "ERR unknown command 'nonsense'") {
+		t.Fatalf("nonsense: %v\n%s", err, out)
+	}
+}
+
+func useRedisCli(t *testing.T, s *site) {
+	t.Helper()
+	p := s.port
 	var load strings.Builder
 	for i := range 20000 {
 		fmt.Fprintf(&load, "*3\r\n$3\r\nSET\r\n$%d\r\nkey:%d\r\n$1\r\nv\r\n", len(fmt.Sprintf("key:%d", i)), i)
@@ -168,7 +226,7 @@ func TestRedisCliTools(t *testing.T) {
 	if err != nil || !strings.Contains(out, "errors: 0, replies: 20000") {
 		t.Fatalf("--pipe: %v\n%s", err, out)
 	}
-	if n := primary.Do("DBSIZE"); n != int64(20000) {
+	if n := s.primary.Do("DBSIZE"); n != int64(20000) {
 		t.Fatalf("the server holds %v keys", n)
 	}
 	out, err = try("redis-cli", "-p", p, "--scan", "--pattern", "key:1999*")
@@ -183,8 +241,8 @@ func TestRedisCliTools(t *testing.T) {
 	if out == "" {
 		t.Fatalf("--latency said nothing: %v", err)
 	}
-	out, err = tryIn("", []byte("EVAL \"return {1,'two',{3}}\" 0\nMULTI\nSET a 1\nGET a\nEXEC\nnonsense\n"), "redis-cli", "-p", p)
-	for _, want := range []string{"two", "QUEUED", "OK\n1", "ERR unknown command 'nonsense'"} {
+	out, err = tryIn("", []byte("EVAL \"return {1,'two',{3}}\" 0\nMULTI\nSET a 1\nGET a\nEXEC\n"), "redis-cli", "-p", p)
+	for _, want := range []string{"two", "QUEUED", "OK\n1"} {
 		if err != nil || !strings.Contains(out, want) {
 			t.Fatalf("interactive commands: %v: no %q in\n%s", err, want, out)
 		}
@@ -193,7 +251,7 @@ func TestRedisCliTools(t *testing.T) {
 
 // TestRedisCliInteractive types at redis-cli in a terminal.
 func TestRedisCliInteractive(t *testing.T) {
-	port, _ := proxied(t)
+	port := proxied(t, noAdmin).port
 	socket := filepath.Join(t.TempDir(), "tmux")
 	tmux := func(args ...string) string {
 		t.Helper()
@@ -203,7 +261,7 @@ func TestRedisCliInteractive(t *testing.T) {
 		}
 		return out
 	}
-	tmux("new-session", "-d", "-s", "cli", "-x", "120", "-y", "40", fmt.Sprintf("redis-cli -p %d", port))
+	tmux("new-session", "-d", "-s", "cli", "-x", "120", "-y", "40", "redis-cli -p "+port)
 	defer try("tmux", "-S", socket, "kill-server")
 	shows := func(want, after string) {
 		t.Helper()
@@ -220,7 +278,7 @@ func TestRedisCliInteractive(t *testing.T) {
 		tmux("send-keys", "-t", "cli", line, "Enter")
 		shows(want, "after "+line)
 	}
-	shows(fmt.Sprintf("127.0.0.1:%d>", port), "at the start")
+	shows("127.0.0.1:"+port+">", "at the start")
 	typed("SET greeting hello", "OK")
 	typed("GET greeting", `"hello"`)
 	typed("HELLO 3", "2# ")
@@ -230,9 +288,11 @@ func TestRedisCliInteractive(t *testing.T) {
 	typed("EXEC", "1) (integer) 1")
 }
 
-func TestRedisBenchmarkDefaultRun(t *testing.T) {
-	port, _ := proxied(t)
-	out, err := try("redis-benchmark", "-p", strconv.Itoa(port), "-n", "2000", "--csv")
+func TestRedisBenchmarkDefaultRun(t *testing.T) { useRedisBenchmark(t, proxied(t, noAdmin).port) }
+
+func useRedisBenchmark(t *testing.T, port string) {
+	t.Helper()
+	out, err := try("redis-benchmark", "-p", port, "-n", "2000", "--csv")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
