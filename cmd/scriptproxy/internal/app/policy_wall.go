@@ -139,7 +139,8 @@ func (a *App) governed() bool {
 }
 
 // lookAtWall asks every server that is up. What it finds is in force when it
-// returns.
+// returns. One that runs a script for long would not answer, and nobody should
+// wait with a reload for it: it is asked later.
 func (a *App) lookAtWall(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, wallTimeout)
 	defer cancel()
@@ -147,7 +148,11 @@ func (a *App) lookAtWall(ctx context.Context) {
 	before := w.warnings()
 	changed := false
 	for _, n := range a.monitor.View().All {
-		if n.Up() {
+		switch {
+		case !n.Up():
+		case a.server.NodeBusy(n):
+			time.AfterFunc(wallLook, w.wake)
+		default:
 			client := a.monitor.Client(n)
 			changed = a.lookAtServer(ctx, n, client) || changed
 			client.Close()
