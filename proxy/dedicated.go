@@ -160,6 +160,11 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 			return s.hold(holdDrain)
 		}
 	}
+	if cmd.Op == command.OpExec && s.state&inMulti != 0 {
+		if st := s.enterAll(cmd); st != routed {
+			return st == answered
+		}
+	}
 	p, ok := s.own(r, kind)
 	if p == nil {
 		return ok

@@ -2,7 +2,10 @@
 
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // missingScript is what a server says of a sha that it does not know, with
 // and without its second sentence (Redis, Valkey 8).
@@ -15,13 +18,19 @@ func isNoScript(line []byte) bool {
 	return ok && (len(rest) == len(crlf) || string(rest) == " Please use EVAL.\r\n")
 }
 
+// busyServer is how a server begins that refuses a request because it runs a
+// script.
+const busyServer = "BUSY "
+
 // canForge tells whether a script may answer, with what it is given, an error
-// that reads like missingScript after it has run. Its NOSCRIPT would prove
-// nothing, and the call would run twice; so such a script is always sent with
-// its body, and its replies are believed as they are. It errs on the side of
-// yes: error texts must begin with a literal to be known.
-func canForge(body []byte) bool {
-	if containsFold(body, "NOSCRIPT") || bytes.Contains(body, []byte("loadstring")) || bytes.Contains(body, []byte("cmsgpack")) ||
+// that begins like text after it has run. For missingScript its NOSCRIPT would
+// prove nothing, and the call would run twice; so such a script is always sent
+// with its body, and its replies are believed as they are. For busyServer its
+// BUSY would prove nothing, and is passed on. It errs on the side of yes: error
+// texts must begin with a literal to be known.
+func canForge(body []byte, text string) bool {
+	code, _, _ := strings.Cut(text, " ")
+	if containsFold(body, code) || bytes.Contains(body, []byte("loadstring")) || bytes.Contains(body, []byte("cmsgpack")) ||
 		bytes.Contains(body, []byte("cjson")) && bytes.Contains(body, []byte("decode")) {
 		return true
 	}
@@ -36,7 +45,7 @@ func canForge(body []byte) bool {
 		}
 		word, after := string(body[at:end]), body[end:]
 		at = end
-		if word == "error_reply" && !saysOther(after, "(") || word == "err" && !saysOther(after, "=") {
+		if word == "error_reply" && !saysOther(after, "(", text) || word == "err" && !saysOther(after, "=", text) {
 			return true
 		}
 	}
@@ -44,8 +53,8 @@ func canForge(body []byte) bool {
 }
 
 // saysOther tells whether what follows sign, or a call of string.format on
-// it, is a literal that can't begin missingScript.
-func saysOther(b []byte, sign string) bool {
+// it, is a literal that can't begin text.
+func saysOther(b []byte, sign, text string) bool {
 	b = bytes.TrimLeft(b, " \t\r\n")
 	b, ok := bytes.CutPrefix(b, []byte(sign))
 	b = bytes.TrimLeft(b, " \t\r\n")
@@ -55,11 +64,11 @@ func saysOther(b []byte, sign string) bool {
 	}
 	quote := b[0]
 	b = bytes.TrimPrefix(b[1:], []byte("-"))
-	for i := 0; i < len(b) && i < len(missingScript); i++ {
+	for i := 0; i < len(b) && i < len(text); i++ {
 		switch b[i] {
 		case quote, '\\', '%':
 			return false
-		case missingScript[i]:
+		case text[i]:
 		default:
 			return true
 		}

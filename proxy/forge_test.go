@@ -34,7 +34,24 @@ func TestScriptsThatMakeTheirErrorsFromArgumentsCanForge(t *testing.T) {
 		"return redis.error_reply('AMOUNT'); return redis.error_reply(ARGV[1])":            true,
 		"return redis.error_reply('AMOUNT " + "is wrong') -- unless err says so otherwise": true,
 	} {
-		if got := canForge([]byte(body)); got != want {
+		if got := canForge([]byte(body), missingScript); got != want {
+			t.Errorf("%s: %v", body, got)
+		}
+	}
+}
+
+func TestScriptsThatMaySayBusyThemselvesCanForgeIt(t *testing.T) {
+	for body, want := range map[string]bool{
+		"return redis.call('INCR', KEYS[1])":                 false,
+		"return redis.error_reply('BAD ' .. ARGV[1])":        false,
+		"return redis.error_reply('B' .. ARGV[1])":           true,
+		"return redis.error_reply('busy')":                   true,
+		"return redis.error_reply('NOSCRIPT ' .. ARGV[1])":   false,
+		"return {err=ARGV[1]}":                               true,
+		"return redis.call('SET', 'busy:' .. KEYS[1], 1)":    true,
+		`return redis.error_reply("BU".."SY Redis is busy")`: true,
+	} {
+		if got := canForge([]byte(body), busyServer); got != want {
 			t.Errorf("%s: %v", body, got)
 		}
 	}

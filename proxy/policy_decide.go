@@ -324,6 +324,7 @@ func (s *session) turnAway(cmd *command.Command, text string) {
 		p.read = true
 		s.endTransaction(p)
 		if s.ext != nil {
+			s.ext.multi.leave()
 			s.ext.notes, s.ext.multi = nil, nil
 		}
 		s.standIn(p, "*1\r\n$7\r\nDISCARD\r\n", "-EXECABORT Transaction discarded because of: "+text[1:])

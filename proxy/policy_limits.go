@@ -81,4 +81,6 @@ func (s *session) leaveTransaction() {
 		g.Release()
 	}
 	s.ext.gates = nil
+	s.ext.multi.leave()
+	s.ext.multi = nil
 }

@@ -51,6 +51,7 @@ type watched struct {
 	outcome    metrics.Outcome
 	on         bool
 	lost, sent bool
+	parked     bool // here, and not at the node: see parkBusy
 	alone      bool // no other script was in flight to the node when it was overdue
 }
 
@@ -129,7 +130,7 @@ func (w *worker) tick() {
 	now := w.loop.Now()
 	settings := &w.srv.gen.Load().Settings
 	for p := l.first; p != nil && now-p.Sent >= int64(tickEvery); p = p.watched.next {
-		if p.link == nil || !p.link.Ready() {
+		if p.link == nil || p.watched.parked || !p.link.Ready() {
 			continue
 		}
 		if _, ok := l.looked[p.link]; !ok {
@@ -179,7 +180,7 @@ func (w *worker) alone(p *pending) bool {
 		return false
 	}
 	for q := w.protect.first; q != nil; q = q.watched.next {
-		if q != p && q.link != nil && q.link.Node == p.link.Node {
+		if q != p && q.link != nil && !q.watched.parked && q.link.Node == p.link.Node {
 			return false
 		}
 	}
@@ -266,6 +267,7 @@ func (p *pending) unwatch() {
 	if t.gate != nil {
 		t.gate.Exit()
 	}
+	t.exec.leave()
 	if t.trial != nil {
 		t.trial.Tried(now, how == watchdog.EndReplied && !struck)
 	}
@@ -283,7 +285,7 @@ func (p *pending) rewatch() {
 		how = watchdog.EndLost
 	}
 	p.w.endRun(p, how, p.w.loop.Now())
-	t.lost, t.sent, t.alone, t.outcome = false, false, false, 0
+	t.lost, t.sent, t.alone, t.parked, t.outcome = false, false, false, false, 0
 	p.w.watch(p)
 }
 

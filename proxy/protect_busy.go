@@ -215,15 +215,17 @@ func (p *pending) parkBusy(line []byte) bool {
 	p.buf = p.buf[:0]
 	if p.watched.on {
 		w.endRun(p, watchdog.EndBusy, now)
+		p.watched.parked = true
 	}
 	w.keep(heldSession{s: s, node: node, since: p.refusedAt, rank: p.rank, p: p, request: bytes.Clone(p.link.Request(&p.Call))})
 	return true
 }
 
-// refusedCall is parkBusy for a script call. A call that may write is not
-// sent again: its own script might have said so.
+// refusedCall is parkBusy for a script call. Whoever is refused with BUSY did
+// not run, so that also a call that may write can be sent again; but not one
+// whose script might have said so itself, after it has written.
 func (p *pending) refusedCall() bool {
-	if isBusyReply(p.buf) && !p.read {
+	if script := p.call.script; isBusyReply(p.buf) && !p.read && (script == nil || script.quotesBusy) {
 		p.w.protect.nodes[p.link.Node.Index].busy = p.w.loop.Now()
 		return false
 	}

@@ -36,9 +36,9 @@ type Script struct {
 	class     atomic.Uint32
 	metric    metrics.ScriptID
 	loaded    []atomic.Uint32 // the node epochs in which it was loaded
-	// quotesNoScript is true where a NOSCRIPT may be the script's own; see
-	// canForge.
-	quotesNoScript bool
+	// quotesNoScript and quotesBusy are true where a NOSCRIPT or a BUSY may be
+	// the script's own; see canForge.
+	quotesNoScript, quotesBusy bool
 	// proven tells of a client's script that a server has compiled it.
 	proven atomic.Bool
 	used   atomic.Int64
@@ -55,7 +55,8 @@ func NewScript(name, version string, body []byte, class ScriptClass, metric metr
 		SHA:            hex.EncodeToString(sum[:]),
 		loaded:         make([]atomic.Uint32, nodes),
 		usage:          usage{on: make([]atomic.Uint32, nodes)},
-		quotesNoScript: canForge(body),
+		quotesNoScript: canForge(body, missingScript),
+		quotesBusy:     canForge(body, busyServer),
 	}
 	s.class.Store(uint32(class))
 	return s
