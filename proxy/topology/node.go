@@ -161,21 +161,22 @@ func (n *Node) LastError() string {
 	return ""
 }
 
-func (n *Node) fail(now int64, err error) {
+func (n *Node) fail(now int64, err error) { n.failed(now, 0, err) }
+
+// failSilently is fail for a server that holds its connections and says nothing:
+// it counts as busy besides, so that requests are not sent into the silence.
+func (n *Node) failSilently(now, since int64, err error) { n.failed(now, since, err) }
+
+// failed changes busySince at once: in a moment in which the server counted as
+// free, a request would go to it and wait for as long as the silence lasts.
+func (n *Node) failed(now, busySince int64, err error) {
 	text := err.Error()
 	n.lastErr.Store(&text)
-	n.busySince.Store(0)
+	n.busySince.Store(busySince)
 	if n.up.Swap(false) {
 		n.downSince.Store(now)
 		n.ready.Store(false)
 	}
-}
-
-// failSilently is fail for a server that holds its connections and says nothing:
-// it counts as busy besides, so that requests are not sent into the silence.
-func (n *Node) failSilently(now, since int64, err error) {
-	n.fail(now, err)
-	n.busySince.Store(since)
 }
 
 func (n *Node) setUp() {
