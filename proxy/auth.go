@@ -49,17 +49,17 @@ var (
 )
 
 // authRequired tells whether a new session must say AUTH first.
-func (s *Server) authRequired() bool {
-	if s.service {
-		return !s.gen.Load().Settings.Users.none()
+func (s *session) authRequired() bool {
+	if srv := s.w.srv; srv.service {
+		return !srv.gen.Load().Settings.Users.none()
 	}
-	return s.topo.AuthRequired()
+	return s.backend().Topology.AuthRequired()
 }
 
-// greetSession lets a new session in, where no AUTH is needed.
-func (s *Server) greetSession(sess *session) {
+// letIn lets a new session in, where no AUTH is needed.
+func (s *session) letIn() {
 	if !s.authRequired() {
-		sess.flags |= authenticated
+		s.flags |= authenticated
 	}
 }
 
@@ -69,11 +69,11 @@ func (s *Server) greetSession(sess *session) {
 // first. Nothing is passed on: a link without a user may be one that the
 // server let in before it had a password.
 func (s *session) refuse(cmd *command.Command, r *resp.Request) bool {
-	if !s.w.srv.authRequired() {
+	if !s.authRequired() {
 		s.flags |= authenticated
 		return false
 	}
-	if !s.w.srv.service && !s.w.srv.topo.AuthKnown() {
+	if !s.w.srv.service && !s.backend().Topology.AuthKnown() {
 		return s.refuseUnheard(cmd)
 	}
 	if cmd == nil || cmd.Absent {
@@ -115,7 +115,7 @@ func (s *session) refuseUnheard(cmd *command.Command) bool {
 		return false
 	}
 	s.w.shard.Error(metrics.ErrUnavailable)
-	v := s.w.srv.topo.View()
+	v := s.view()
 	if v.Primary == nil {
 		s.replyDynamic("-UNAVAILABLE no primary: " + v.Why + ": the command did not run\r\n")
 		return true
@@ -126,8 +126,8 @@ func (s *session) refuseUnheard(cmd *command.Command) bool {
 
 // helloNoAuth is textHelloNoAuth as the server behind has it: before 7.2 it
 // left the protocol out.
-func (s *Server) helloNoAuth() string {
-	version := s.topo.Hello().Version
+func (b *backend) helloNoAuth() string {
+	version := b.Topology.Hello().Version
 	for _, old := range []string{"6.", "7.0."} {
 		if strings.HasPrefix(version, old) {
 			return strings.Replace(textHelloNoAuth, "HELLO <proto> AUTH", "HELLO AUTH", 1)
@@ -209,11 +209,16 @@ func (s *session) login(name, password []byte) (refusal string) {
 		return textWrongPass
 	}
 	k := s.group.Key()
-	k.Identity = s.w.srv.identity
+	if user.Upstream != nil {
+		k.Backend = *user.Upstream
+	} else {
+		k.Backend = s.w.srv.listenerBackend(int(s.listener))
+	}
+	k.Identity = s.w.srv.backends[k.Backend].Identity
 	if !user.Identity.Anonymous() {
 		k.Identity = user.Identity
 	}
-	if s.ded != nil && k.Identity != s.group.Key().Identity {
+	if was := s.group.Key(); s.ded != nil && (k.Identity != was.Identity || k.Backend != was.Backend) {
 		return textBusyConnection
 	}
 	s.setGroup(s.w.pool.Group(k))
@@ -239,7 +244,7 @@ func (s *session) authenticate(user, password string, request []byte, then *gree
 			return true
 		}
 		var err error
-		checks := s.w.pool.Group(upstream.Key{Purpose: upstream.PurposeAuth, Proto: 2})
+		checks := s.w.pool.Group(upstream.Key{Backend: k.Backend, Purpose: upstream.PurposeAuth, Proto: 2})
 		if link, err = checks.Shared(view.Primary); err != nil {
 			s.w.shard.Error(metrics.ErrUnavailable)
 			s.replyDynamic(unavailable(view.Primary, false, err))

@@ -196,9 +196,9 @@ func (s *session) trackFor(r *resp.Request, at int, id uint64) bool {
 	s.enqueue(p)
 	s.flags |= holdDrain
 	s.state |= tracking
-	home := s.w
+	home, backend := s.w, s.group.Backend()
 	find := func(w *worker) uint64 {
-		if t := w.sessions[id]; t != nil && t.ded != nil {
+		if t := w.sessions[id]; t != nil && t.ded != nil && t.group.Backend() == backend {
 			return t.ded.ServerID()
 		}
 		return 0
@@ -238,10 +238,10 @@ func (s *session) clientUnblock(r *resp.Request) bool {
 	if r.Len() > 3 {
 		args = append(args, string(r.Arg(3)))
 	}
-	probe := []string{"CLIENT", "UNBLOCK", "0"}
+	probe, backend := []string{"CLIENT", "UNBLOCK", "0"}, s.group.Backend()
 	return s.permitted(probe, func(p *pending) {
 		s.w.askAll(func(w *worker) any {
-			if t := w.sessions[id]; t != nil && t.blocked && t.ded != nil {
+			if t := w.sessions[id]; t != nil && t.blocked && t.ded != nil && t.group.Backend() == backend {
 				return t.ded.ServerID()
 			}
 			return uint64(0)

@@ -96,11 +96,13 @@ type clientFilter struct {
 	user, kind  string
 	maxAge      int64 // seconds; 0: any
 	skip        uint64
+	backend     int // clients see those of their own servers
 }
 
 func (f *clientFilter) matches(s *session) bool {
 	switch {
 	case s.id == f.skip,
+		s.group.Backend() != f.backend,
 		f.ids != nil && !slices.Contains(f.ids, s.id),
 		f.addr != "" && s.remoteAddr() != f.addr,
 		f.laddr != "" && s.localAddr() != f.laddr,
@@ -133,7 +135,7 @@ func clientType(arg []byte) (string, bool) {
 
 // clientList shows the sessions of all loops, by their ids.
 func (s *session) clientList(r *resp.Request) bool {
-	var f clientFilter
+	f := clientFilter{backend: s.group.Backend()}
 	switch {
 	case r.Len() == 2:
 	case r.Len() == 4 && equalFold(r.Arg(2), "TYPE"):
@@ -190,7 +192,7 @@ func (s *session) clientList(r *resp.Request) bool {
 // clientKill closes sessions. The old form names one by its address and
 // fails when there is none; the new one counts.
 func (s *session) clientKill(r *resp.Request) bool {
-	f := clientFilter{skip: s.id}
+	f := clientFilter{skip: s.id, backend: s.group.Backend()}
 	old := r.Len() == 3
 	if old {
 		f.addr, f.skip = given(r.Arg(2)), 0

@@ -196,10 +196,10 @@ func (s *session) scriptAdmin(cmd *command.Command, r *resp.Request) bool {
 		return s.forward(r, false)
 	}
 	switch {
-	case equalFold(sub, "LOAD") && r.Len() == 3 && s.loadsApart(s.w.scriptOfBody(r.Arg(2))):
-		return s.scriptLoad(s.w.scriptOfBody(r.Arg(2)))
+	case equalFold(sub, "LOAD") && r.Len() == 3 && s.loadsApart(s.scriptOfBody(r.Arg(2))):
+		return s.scriptLoad(s.scriptOfBody(r.Arg(2)))
 	case equalFold(sub, "LOAD") && r.Len() == 3:
-		script := s.w.scriptOfBody(r.Arg(2))
+		script := s.scriptOfBody(r.Arg(2))
 		return s.fan(r.Raw(), false, func(parts []*part) []byte {
 			for _, t := range parts {
 				if t.lost == nil && t.reply[0] == '$' {
@@ -229,7 +229,7 @@ func (s *session) scriptExists(r *resp.Request) bool {
 	known := make([]bool, r.Len()-2)
 	for i := range known {
 		arg := r.Arg(i + 2)
-		if e, isSHA := s.w.gen.Scripts.Find(arg); e != nil && e.Script != nil || e == nil && isSHA && s.w.canRun(arg) {
+		if e, isSHA := s.w.gen.Scripts.Find(arg); e != nil && e.Script != nil || e == nil && isSHA && s.canRun(arg) {
 			known[i] = true
 		}
 	}
@@ -253,7 +253,7 @@ func (s *session) scriptExists(r *resp.Request) bool {
 // flushed takes note of a node that has forgotten its scripts because a
 // client asked for it.
 func (s *Server) flushed(n *topology.Node) {
-	s.known.flush()
+	s.backendOf(n).known.flush()
 	n.LostScripts(n.Epoch())
 }
 

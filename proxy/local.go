@@ -25,7 +25,7 @@ func (s *session) ping(cmd *command.Command, r *resp.Request) bool {
 	outcome := metrics.PingPong
 	if w.gen.Settings.Ping == PingUpstream {
 		var down string
-		if outcome, down = w.srv.pingOutcome(); outcome == metrics.PingUnavailable {
+		if outcome, down = s.backend().pingOutcome(w.gen.Settings.PingGrace); outcome == metrics.PingUnavailable {
 			w.shard.Ping(outcome)
 			s.reply(down)
 			return true
@@ -110,8 +110,8 @@ func (s *session) reset() bool {
 		s.ext = s.ext.fresh()
 	}
 	s.flags &^= resp3 | authenticated
-	s.setGroup(s.w.anon)
-	s.w.srv.greetSession(s)
+	s.setGroup(s.w.anonymous(s))
+	s.letIn()
 	s.reply("+RESET\r\n")
 	return true
 }
@@ -205,7 +205,7 @@ func (s *session) hello(r *resp.Request) bool {
 	i := 1
 	if r.Len() > 1 {
 		v, err := strconv.Atoi(string(r.Arg(1)))
-		if err != nil && !strings.HasPrefix(s.w.srv.topo.Hello().Version, "6.0.") {
+		if err != nil && !strings.HasPrefix(s.backend().Topology.Hello().Version, "6.0.") {
 			s.reply("-ERR Protocol version is not an integer or out of range\r\n")
 			return true
 		}
@@ -247,7 +247,7 @@ func (s *session) hello(r *resp.Request) bool {
 		}
 	}
 	if s.flags&authenticated == 0 {
-		s.reply(s.w.srv.helloNoAuth())
+		s.reply(s.backend().helloNoAuth())
 		return true
 	}
 	k := s.group.Key()
@@ -278,7 +278,7 @@ func (s *session) greet(g *greeting) string {
 	if s.ded != nil {
 		s.ded.SetTap(s, s.state&subscribed != 0 && g.proto == 2)
 	}
-	h := s.w.srv.topo.Hello()
+	h := s.backend().Topology.Hello()
 	var b []byte
 	if g.proto == 3 {
 		b = append(b, "%7\r\n"...)

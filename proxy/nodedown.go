@@ -17,7 +17,7 @@ func (s *Server) NodeChanged(n *topology.Node) {
 	down := !n.Up()
 	was := s.down[n.Index]
 	s.down[n.Index] = down
-	if !down || was || n == s.topo.View().Primary {
+	if !down || was || n == s.backendOf(n).Topology.View().Primary {
 		return
 	}
 	err := errors.New(n.LastError())

@@ -66,7 +66,7 @@ func (s *session) examine(p *Policy, script *Script) routing {
 	script.asked = true
 	script.mu.Unlock()
 	if ask {
-		s.w.srv.known.examine(script)
+		s.backend().known.examine(script)
 	}
 	return waiting
 }

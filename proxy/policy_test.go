@@ -274,7 +274,7 @@ func TestDecidingAllocatesNothingInTheSteadyState(t *testing.T) {
 			exchange(t, c, requests, replies)
 		}
 		runtime.ReadMemStats(&after)
-		if each := float64(after.Mallocs-before.Mallocs) / rounds; each > 0.05 && !raceEnabled {
+		if each := float64(after.Mallocs-before.Mallocs) / rounds; each > 0.5 && !raceEnabled {
 			t.Errorf("%s: %.2f allocations for each exchange of %d", call.name, each, call.depth)
 		}
 	}

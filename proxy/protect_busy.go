@@ -41,7 +41,7 @@ func (s *session) awaitOwn() routing {
 	if s.state&inMulti != 0 {
 		return routed
 	}
-	n := s.w.srv.topo.View().Primary
+	n := s.view().Primary
 	if s.ded != nil {
 		n = s.ded.Node
 	}
@@ -168,7 +168,7 @@ func (h *heldSession) expire(now int64) {
 // sendAgain sends a request that the node had refused for being busy.
 func (h *heldSession) sendAgain() {
 	p, s := h.p, h.s
-	node, view := h.node, s.w.srv.topo.View()
+	node, view := h.node, s.view()
 	if !(p.read && node.Up()) {
 		node = view.Primary
 	}

@@ -286,7 +286,9 @@ func (s *session) Wake() { s.w.loop.Do(func() { s.unhold(holdTurn) }) }
 // protect applies what a generation says.
 func (s *Server) protect(set *Settings) {
 	s.dog.Apply(set.Watchdog)
-	s.known.limit(&set.Protection)
+	for _, b := range s.backends {
+		b.known.limit(&set.Protection)
+	}
 }
 
 // limit gives the scripts that clients bring the bounds of the settings.

@@ -229,6 +229,3 @@ func oneLine(s string) string {
 	}
 	return string(b)
 }
-
-// view is the current picture of the nodes behind this session.
-func (s *session) view() *topology.View { return s.w.srv.topo.View() }

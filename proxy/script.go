@@ -172,9 +172,9 @@ func (s *session) resolve(op command.Op, arg []byte) (script *Script, entry *Ent
 		if !isSHA {
 			return nil, nil, true
 		}
-		return w.knownSHA(arg), nil, false
+		return s.knownSHA(arg), nil, false
 	}
-	script = w.scriptOfBody(arg)
+	script = s.scriptOfBody(arg)
 	return script, table.BySHA(script.SHA), false
 }
 
@@ -196,56 +196,50 @@ func (s *session) choose(e *Entry, r *resp.Request, keys int) *Script {
 }
 
 // knownSHA finds a script that a client sent before.
-func (w *worker) knownSHA(arg []byte) *Script {
+func (s *session) knownSHA(arg []byte) *Script {
 	var sha [40]byte
 	lowerHex(&sha, arg)
-	w.forgetFlushed()
-	script := w.seen.bySHA[string(sha[:])]
+	seen := s.seen()
+	script := seen.bySHA[string(sha[:])]
 	if script == nil {
-		script = w.srv.known.find(string(sha[:]))
+		script = s.backend().known.find(string(sha[:]))
 		if script == nil {
 			return nil
 		}
-		w.remember(script, 0)
+		seen.remember(script, 0)
 	}
-	script.touched(w.loop.Now())
+	script.touched(s.w.loop.Now())
 	return script
 }
 
 // scriptOfBody finds or makes the script of a body.
-func (w *worker) scriptOfBody(body []byte) *Script {
-	w.forgetFlushed()
-	script, hash := w.seen.body(body)
+func (s *session) scriptOfBody(body []byte) *Script {
+	seen := s.seen()
+	script, hash := seen.body(body)
 	if script == nil {
-		script = w.srv.known.add(body, w.loop.Now())
-		w.remember(script, hash)
+		script = s.backend().known.add(body, s.w.loop.Now())
+		seen.remember(script, hash)
 	}
-	script.touched(w.loop.Now())
+	script.touched(s.w.loop.Now())
 	return script
 }
 
 // canRun tells whether EVALSHA of a script that a client brought would run.
-func (w *worker) canRun(arg []byte) bool {
-	script := w.knownSHA(arg)
+func (s *session) canRun(arg []byte) bool {
+	script := s.knownSHA(arg)
 	return script != nil && script.proven.Load()
 }
 
-// forgetFlushed makes the loop forget what clients loaded before SCRIPT FLUSH.
-func (w *worker) forgetFlushed() {
-	if n := w.srv.known.flushes.Load(); n != w.seen.flushes {
-		w.seen.reset()
-		w.seen.flushes = n
+// seen is the loop's memory of what the session's servers were brought,
+// without what was loaded before a SCRIPT FLUSH.
+func (s *session) seen() *seenScripts {
+	b := s.backend()
+	seen := s.w.seen[b.index]
+	if n := b.known.flushes.Load(); n != seen.flushes {
+		seen.reset()
+		seen.flushes = n
 	}
-}
-
-func (w *worker) remember(s *Script, hash uint64) {
-	if len(w.seen.bySHA) >= seenMax {
-		w.seen.reset()
-	}
-	w.seen.bySHA[s.SHA] = s
-	if hash != 0 {
-		w.seen.byBody[hash] = s
-	}
+	return seen
 }
 
 func metricOf(s *Script) metrics.ScriptID {

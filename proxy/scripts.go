@@ -146,8 +146,8 @@ func lowerHex(dst *[40]byte, arg []byte) bool {
 	return true
 }
 
-// knownScripts are the bodies that clients sent. All loops share it; each
-// keeps what it looked up.
+// knownScripts are the bodies that the clients of one backend sent. All loops
+// share it; each keeps what it looked up.
 type knownScripts struct {
 	mu       sync.Mutex
 	bySHA    map[string]*Script
@@ -243,6 +243,16 @@ const seenMax = 4096
 
 func newSeenScripts() *seenScripts {
 	return &seenScripts{seed: maphash.MakeSeed(), bySHA: make(map[string]*Script), byBody: make(map[uint64]*Script)}
+}
+
+func (m *seenScripts) remember(s *Script, hash uint64) {
+	if len(m.bySHA) >= seenMax {
+		m.reset()
+	}
+	m.bySHA[s.SHA] = s
+	if hash != 0 {
+		m.byBody[hash] = s
+	}
 }
 
 func (m *seenScripts) reset() {

@@ -32,18 +32,22 @@ var errReleased = errors.New("no longer needed")
 // Options are what a server is made of.
 type Options struct {
 	// Loops is the number of event loops, at least 1.
-	Loops    int
-	Topology *topology.Monitor
-	Metrics  *metrics.Metrics
-	SlowLog  *metrics.SlowLog
-	Upstream upstream.Options
-	// Service makes all traffic travel under Identity, and takes clients as
-	// they come; otherwise clients say AUTH to the server themselves.
-	Service  bool
-	Identity upstream.Identity
+	Loops int
+	// Upstreams are the sets of servers; there is at least one.
+	Upstreams []Upstream
+	// ListenerUpstreams says, for each listener, where its sessions begin; the
+	// first where it has none.
+	ListenerUpstreams []int
+	Metrics           *metrics.Metrics
+	SlowLog           *metrics.SlowLog
+	Upstream          upstream.Options
+	// Service makes all traffic travel under an identity of the proxy's, and
+	// takes clients as they come; otherwise clients say AUTH to the server
+	// themselves.
+	Service bool
 	// First is the configuration to begin with.
 	First *Generation
-	// KnownScripts and KnownBytes bound what clients load.
+	// KnownScripts and KnownBytes bound what the clients of each upstream load.
 	KnownScripts int
 	KnownBytes   int64
 	// Analyse classifies a body that a client sent, and says SetFacts; it may
@@ -68,12 +72,13 @@ type Options struct {
 type Server struct {
 	group    *loop.Group
 	workers  []*worker
-	topo     *topology.Monitor
+	backends []*backend
+	// listenerBackends has the number of a backend for each listener.
+	listenerBackends []int
+
 	metrics  *metrics.Metrics
 	slow     *metrics.SlowLog
-	known    *knownScripts
 	service  bool
-	identity upstream.Identity
 	gen      atomic.Pointer[Generation]
 	log      *slog.Logger
 	trace    func(CallTrace)
@@ -104,13 +109,19 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		group: g, topo: o.Topology, trace: o.Trace, metrics: o.Metrics, slow: o.SlowLog,
-		service: o.Service, identity: o.Identity, log: o.Logger,
+		group: g, listenerBackends: o.ListenerUpstreams, trace: o.Trace, metrics: o.Metrics, slow: o.SlowLog,
+		service: o.Service, log: o.Logger,
 	}
 	s.load, s.verdicts = o.Load, make(chan verdictLine, verdictQueue)
 	go s.writeVerdicts()
-	nodes := o.Topology.View().All
-	s.known = newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Loops, o.Analyse)
+	var nodes []*topology.Node
+	for _, u := range o.Upstreams {
+		nodes = append(nodes, u.Topology.View().All...)
+	}
+	for i, u := range o.Upstreams {
+		known := newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Loops, o.Analyse)
+		s.backends = append(s.backends, &backend{Upstream: u, index: i, known: known})
+	}
 	s.down = make([]bool, len(nodes))
 	for _, n := range nodes {
 		s.nodes = append(s.nodes, o.Metrics.Node(n.Addr))
@@ -118,7 +129,7 @@ func New(o Options) (*Server, error) {
 	s.gen.Store(o.First)
 	s.onBreaker = o.OnBreaker
 	s.dog = watchdog.New(watchdog.Options{
-		Nodes: nodes, Dial: o.Topology.Dial, ConnectTimeout: o.ConnectTimeout, Now: loop.Now,
+		Nodes: nodes, Dial: s.dialNode, ConnectTimeout: o.ConnectTimeout, Now: loop.Now,
 		Metrics: o.Metrics, Logger: o.Logger, Free: s.nodeFree, Opened: s.breakerOpened,
 	})
 	o.Metrics.OnCollectRunning(s.dog.Collect)
@@ -139,7 +150,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	for _, l := range g.Loops() {
-		s.workers = append(s.workers, newWorker(s, l, up))
+		s.workers = append(s.workers, newWorker(s, l, up, nodes))
 	}
 	g.Start()
 	s.dog.Start()
@@ -269,14 +280,14 @@ func (w *worker) adopt(sess *session, fd int) {
 		w.srv.sessions.Add(-1)
 		return
 	}
-	sess.group = w.anon
-	w.anon.Sessions++
+	sess.group = w.anonymous(sess)
+	sess.group.Sessions++
 	sess.lastActive = w.loop.Now()
 	sess.created = sess.lastActive
-	w.srv.greetSession(sess)
+	sess.letIn()
 	if err := sess.Attach(w.loop, fd, sess); err != nil {
 		unix.Close(fd)
-		w.anon.Sessions--
+		sess.group.Sessions--
 		w.srv.sessions.Add(-1)
 		w.srv.log.Warn("cannot serve a connection", "error", err)
 		return
@@ -291,13 +302,12 @@ func (s *Server) sessionEnded(error) {
 }
 
 // pingOutcome is what PING is answered, and the refusal where it is one.
-func (s *Server) pingOutcome() (metrics.PingOutcome, string) {
-	v := s.topo.View()
+func (b *backend) pingOutcome(grace time.Duration) (metrics.PingOutcome, string) {
+	v := b.Topology.View()
 	now := loop.Now()
-	grace := s.gen.Load().Settings.PingGrace
 	n := v.Primary
 	if n == nil {
-		if down := s.topo.NoPrimaryFor(now); down > grace {
+		if down := b.Topology.NoPrimaryFor(now); down > grace {
 			return metrics.PingUnavailable, fmt.Sprintf("-UNAVAILABLE no primary for %s: %s\r\n", down.Round(100*time.Millisecond), v.Why)
 		}
 		return metrics.PingDown, ""

@@ -5,10 +5,12 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"maps"
 	"sync/atomic"
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
 
 // usage is what is known of a script's calls.
@@ -71,7 +73,17 @@ func wallClock(at int64) time.Time { return time.Now().Add(time.Duration(at - lo
 
 // KnownScripts lists the scripts that clients brought.
 func (s *Server) KnownScripts() []*Script {
-	k := s.known
+	var list []*Script
+	for _, b := range s.backends {
+		list = append(list, b.known.list()...)
+	}
+	return list
+}
+
+// KnownScriptsOf lists the scripts that clients of a node brought.
+func (s *Server) KnownScriptsOf(n *topology.Node) []*Script { return s.backendOf(n).known.list() }
+
+func (k *knownScripts) list() []*Script {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	list := make([]*Script, 0, len(k.bySHA))
@@ -83,6 +95,12 @@ func (s *Server) KnownScripts() []*Script {
 
 // foreignMax bounds what one loop remembers of shas that only servers know.
 const foreignMax = 4096
+
+// foreignScript is a sha that only the servers of a backend know.
+type foreignScript struct {
+	sha     [40]byte
+	backend int
+}
 
 // noteForeign remembers the sha of a call that worked although the proxy does
 // not know the script: only the server has its body, and would lose it for
@@ -98,10 +116,11 @@ func (p *pending) noteForeign() {
 	}
 	w := p.w
 	if w.foreign == nil {
-		w.foreign = make(map[[40]byte]int64)
+		w.foreign = make(map[foreignScript]int64)
 	}
-	if _, known := w.foreign[sha]; known || len(w.foreign) < foreignMax {
-		w.foreign[sha] = w.loop.Now()
+	f := foreignScript{sha, p.link.Node.Backend}
+	if _, known := w.foreign[f]; known || len(w.foreign) < foreignMax {
+		w.foreign[f] = w.loop.Now()
 	}
 }
 
@@ -119,36 +138,30 @@ func shaOfCall(request []byte) (sha [40]byte, ok bool) {
 // Foreign lists the scripts that clients called by shas which the proxy does
 // not know, and which worked, with the time of the latest call.
 func (s *Server) Foreign(ctx context.Context) (map[string]time.Time, error) {
-	found := make(chan map[[40]byte]int64, len(s.workers))
+	found := make(chan map[foreignScript]int64, len(s.workers))
 	waiting := 0
 	for _, w := range s.workers {
 		if w.loop.Do(func() {
-			copied := make(map[[40]byte]int64, len(w.foreign))
-			for sha, at := range w.foreign {
-				copied[sha] = at
-			}
-			found <- copied
+			found <- maps.Clone(w.foreign)
 		}) {
 			waiting++
 		}
 	}
-	out := make(map[string]time.Time)
+	table, out := s.Generation().Scripts, make(map[string]time.Time)
 	for range waiting {
 		select {
 		case part := <-found:
-			for sha, at := range part {
-				if t := wallClock(at); t.After(out[string(sha[:])]) {
-					out[string(sha[:])] = t
+			for f, at := range part {
+				sha := string(f.sha[:])
+				if s.backends[f.backend].known.find(sha) != nil || table.BySHA(sha) != nil {
+					continue
+				}
+				if t := wallClock(at); t.After(out[sha]) {
+					out[sha] = t
 				}
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		}
-	}
-	table := s.Generation().Scripts
-	for sha := range out {
-		if s.known.find(sha) != nil || table.BySHA(sha) != nil {
-			delete(out, sha)
 		}
 	}
 	return out, nil

@@ -15,8 +15,11 @@ type User struct {
 	// Password is the SHA-256 of the password.
 	Password [sha256.Size]byte
 	// Identity is the user of the server whose links carry what this one
-	// asks; an anonymous one stands for Options.Identity.
+	// asks; an anonymous one stands for that of the servers.
 	Identity upstream.Identity
+	// Upstream is the number of the user's servers; nil stands for those of
+	// the listener.
+	Upstream *int
 }
 
 // Users are those that service mode knows. They never change; a nil *Users

@@ -22,7 +22,7 @@ func isWait(name []byte) bool { return equalFold(name, "WAIT") || equalFold(name
 func (s *session) wait(r *resp.Request) {
 	c := &catchUp{p: s.w.newPending(s, kindWait)}
 	c.call.Owner = c
-	s.ded.Send(catchUpRequest(s.w.srv.topo.Hello().Version), &c.call)
+	s.ded.Send(catchUpRequest(s.backend().Topology.Hello().Version), &c.call)
 	s.send(s.ded, c.p, r.Raw())
 }
 

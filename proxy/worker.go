@@ -11,6 +11,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
 	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
@@ -22,11 +23,11 @@ type worker struct {
 	pool    *upstream.Pool
 	shard   *metrics.Shard
 	gen     *Generation
-	seen    *seenScripts
+	seen    []*seenScripts // by backend
 	flights flights
 	protect protect
-	waiting atomic.Int64       // sessions held for a node, for other goroutines
-	foreign map[[40]byte]int64 // see Server.Foreign
+	waiting atomic.Int64            // sessions held for a node, for other goroutines
+	foreign map[foreignScript]int64 // see Server.Foreign
 
 	// What the policy needs on this loop; see policy_decide.go.
 	ruling     ruling
@@ -47,23 +48,32 @@ type worker struct {
 	spare    []*resp.Request
 	random   uint64 // state of sampled
 	free     *pending
-	turn     int // round robin over replicas
-	anon     *upstream.Group
+	turn     int               // round robin over replicas
+	anon     []*upstream.Group // by backend
 }
 
-func newWorker(s *Server, l *loop.Loop, o upstream.Options) *worker {
+func newWorker(s *Server, l *loop.Loop, o upstream.Options, nodes []*topology.Node) *worker {
 	w := &worker{
-		srv: s, loop: l, shard: s.metrics.NewShard(), seen: newSeenScripts(),
+		srv: s, loop: l, shard: s.metrics.NewShard(),
 		sessions: make(map[uint64]*session), request: new(resp.Request), gen: s.gen.Load(),
 		random: rand.Uint64() | 1,
 	}
 	o.OnRefused = w.refused
-	w.initProtect(s.dog, s.topo.View().All)
+	w.initProtect(s.dog, nodes)
 	w.pool = upstream.NewPool(l, o)
-	w.anon = w.pool.Group(upstream.Key{Identity: s.identity, Proto: 2})
-	w.anon.Sessions = 1 // the way of every new session: kept for good
+	for i, b := range s.backends {
+		g := w.pool.Group(upstream.Key{Backend: i, Identity: b.Identity, Proto: 2})
+		g.Sessions = 1 // the way of every new session: kept for good
+		w.anon = append(w.anon, g)
+		w.seen = append(w.seen, newSeenScripts())
+	}
 	l.OnTurn = w.shard.Tick
 	return w
+}
+
+// anonymous is the group of a session that did not say who it is.
+func (w *worker) anonymous(s *session) *upstream.Group {
+	return w.anon[w.srv.listenerBackend(int(s.listener))]
 }
 
 // sweepEvery is how often idle links and sessions are looked for.

@@ -23,6 +23,9 @@ type Options struct {
 	// Primary and Replicas are host:port or unix:/path.
 	Primary  string
 	Replicas []string
+	// Backend is the number of this set of servers, where there are several,
+	// and FirstIndex the Index of its first node.
+	Backend, FirstIndex int
 	// Username and Password are the proxy's own; empty for none.
 	Username, Password string
 	// Dial opens a connection to a node; nil dials TCP or unix.
@@ -39,13 +42,18 @@ type Options struct {
 	// Now is the clock of the loops, in nanoseconds.
 	Now func() int64
 	// Prepare readies a node that came up, with a client of its own, before
-	// it is given reads. An error is told and retried with the next poll.
+	// it is given reads. An error is told, except for ErrLater, and retried
+	// with the next poll.
 	Prepare func(ctx context.Context, n *Node, c *redis.Client) error
 	// Changed hears of a new View or of a node's change of state, on the
 	// node's goroutine.
 	Changed func(v *View, n *Node)
 	Logger  *slog.Logger
 }
+
+// ErrLater is what Options.Prepare returns to be asked again with the next
+// poll.
+var ErrLater = errors.New("later")
 
 // Monitor polls the nodes and keeps the View. Any goroutine may call it.
 type Monitor struct {
@@ -81,7 +89,9 @@ func New(o Options) *Monitor {
 	v := &View{Why: "no node has answered yet"}
 	now := o.Now()
 	for i, addr := range append([]string{o.Primary}, o.Replicas...) {
-		v.All = append(v.All, NewNode(addr, i, now))
+		n := NewNode(addr, o.FirstIndex+i, now)
+		n.Backend = o.Backend
+		v.All = append(v.All, n)
 	}
 	v.Primary, v.Replicas = v.All[0], v.All[1:]
 	m.view.Store(v)
@@ -369,7 +379,7 @@ func (p *poller) prepare(ctx context.Context) {
 	c := p.m.client(p.n.Addr, nil)
 	defer c.Close()
 	if err := p.m.opts.Prepare(ctx, p.n, c); err != nil {
-		if p.m.opts.Logger != nil && ctx.Err() == nil {
+		if p.m.opts.Logger != nil && ctx.Err() == nil && !errors.Is(err, ErrLater) {
 			p.m.opts.Logger.Warn("scripts could not be loaded; trying again", "node", p.n.Addr, "error", err)
 		}
 		return

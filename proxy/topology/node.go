@@ -38,6 +38,8 @@ type Node struct {
 	Addr string
 	// Index is dense among the nodes of the process: arrays are indexed by it.
 	Index int
+	// Backend is Options.Backend of the node's monitor.
+	Backend int
 
 	role       atomic.Uint32
 	up         atomic.Bool

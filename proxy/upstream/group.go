@@ -65,6 +65,8 @@ func (id Identity) GoString() string { return id.String() }
 
 // Key is what the traffic of a shared link has in common.
 type Key struct {
+	// Backend is the place of the servers, where there are several sets of them.
+	Backend  int
 	Identity Identity
 	Purpose  Purpose
 	DB       int
@@ -166,6 +168,9 @@ func (g *Group) Rights(readOnly bool) *Rights {
 
 // Key is what the group's traffic has in common.
 func (g *Group) Key() Key { return g.key }
+
+// Backend is that of the key.
+func (g *Group) Backend() int { return g.key.Backend }
 
 // With is the group of the same pool with another key.
 func (g *Group) With(k Key) *Group { return g.pool.Group(k) }

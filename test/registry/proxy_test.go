@@ -324,3 +324,25 @@ func declare(name string, bodies ...string) object {
 func onRedis(store *redisserver.Server) object {
 	return object{"store": "redis", "redis": object{"address": store.Addr()}}
 }
+
+// readiness is what /readyz answers.
+func (p *proxy) readiness() (status int, text string) {
+	p.t.Helper()
+	resp, err := http.Get("http://" + p.admin + "/readyz")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -23,7 +23,6 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/edge"
-	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
 
@@ -37,18 +36,20 @@ type Options struct {
 // App is one running proxy. New makes it, Start runs it, Stop ends it; each
 // is called once.
 type App struct {
-	opts     Options
-	log      *slog.Logger
-	metrics  *metrics.Metrics
-	slow     *metrics.SlowLog
-	monitor  *topology.Monitor
-	server   *proxy.Server
-	registry *registry.Registry
-	desk     *operate.Desk
-	admin    *admin.Server
-	console  *console.Server
-	tracer   *tracing.Tracer // nil when nothing is traced
-	instance string
+	opts      Options
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	slow      *metrics.SlowLog
+	upstreams upstreams
+	preparing chan struct{} // as many as nodes are being prepared
+	loads     loads
+	server    *proxy.Server
+	registry  *registry.Registry
+	desk      *operate.Desk
+	admin     *admin.Server
+	console   *console.Server
+	tracer    *tracing.Tracer // nil when nothing is traced
+	instance  string
 
 	declared   atomic.Bool // the configuration, for the first time
 	background background
@@ -103,7 +104,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	if err != nil {
 		host = "proxy"
 	}
-	a := &App{opts: opts, log: logger, cfg: cfg, commands: command.Embedded(), instance: fmt.Sprintf("%s-%d", host, os.Getpid())}
+	a := &App{opts: opts, preparing: make(chan struct{}, stageNodes), log: logger, cfg: cfg, commands: command.Embedded(), instance: fmt.Sprintf("%s-%d", host, os.Getpid())}
 	a.libraries, a.shapes = newLibraries(a), newShapes(logger)
 	a.slow = metrics.NewSlowLog(cfg.Slowlog.Size, cfg.Slowlog.Arguments)
 	a.metrics = metrics.New(metrics.Options{
@@ -117,15 +118,8 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	if a.users, err = users(cfg); err != nil {
 		return nil, err
 	}
-	a.monitor = topology.New(topology.Options{
-		Primary: cfg.Upstream.Primary, Replicas: cfg.Upstream.Replicas,
-		Username: cfg.Upstream.Username, Password: cfg.Upstream.Password.Reveal(),
-		Dial:         dial.conn,
-		PollInterval: cfg.Upstream.PollInterval, SilentAfter: silentAfter,
-		GoneAfter: max(cfg.PingGrace, goneAfter), ConnectTimeout: cfg.Upstream.ConnectTimeout,
-		Now: loop.Now, Prepare: a.prepare, Changed: a.nodeChanged, Logger: logger,
-	})
-	nodes := a.monitor.View().All
+	a.upstreams = a.newUpstreams(cfg, dial)
+	nodes := a.upstreams.nodes()
 	a.scripts = newCatalog(len(nodes), a.metrics, cfg.Scripts)
 	for _, n := range nodes {
 		a.metrics.Node(n.Addr)
@@ -145,10 +139,9 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 		loops = runtime.GOMAXPROCS(0)
 	}
 	first := proxy.NewGeneration(0, a.settings(), a.commands, proxy.NewScriptTable(nil, nil, nil))
-	service, identity := identityOf(cfg)
 	a.server, err = proxy.New(proxy.Options{
-		Loops: loops, Topology: a.monitor, Metrics: a.metrics, SlowLog: a.slow,
-		Upstream: upstreamOptions(cfg, dial), Service: service, Identity: identity, First: first,
+		Loops: loops, Upstreams: a.upstreams.forProxy(cfg), ListenerUpstreams: listenerUpstreams(cfg), Metrics: a.metrics, SlowLog: a.slow,
+		Upstream: upstreamOptions(cfg, dial), Service: cfg.Auth.Mode == config.AuthService, First: first,
 		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
 		Analyse: a.classify, Load: a.loadOne, Trace: trace, Logger: logger,
 		ConnectTimeout: cfg.Upstream.ConnectTimeout, OnBreaker: a.breakerOpened,
@@ -186,7 +179,7 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, startWait)
-	a.monitor.Start(wait)
+	a.upstreams.start(wait)
 	cancel()
 	a.listeners = a.cfg.Listen
 	if a.fronts, err = a.newFronts(a.listeners); err != nil {
@@ -252,7 +245,7 @@ func (a *App) Close() {
 		a.console.Close()
 	}
 	a.background.Stop()
-	a.monitor.Close()
+	a.upstreams.close()
 	if a.registry != nil {
 		if err := a.registry.Close(); err != nil {
 			a.log.Warn("the registry could not be closed", "error", err)
@@ -337,26 +330,6 @@ func (a *App) publish() {
 		overrides += boolInt(s.Override)
 	}
 	a.metrics.RegistryOverrides(overrides)
-}
-
-// ready says whether the proxy should get traffic, and why not.
-func (a *App) ready() []string {
-	var reasons []string
-	a.mu.Lock()
-	if a.draining {
-		reasons = append(reasons, "draining")
-	}
-	a.mu.Unlock()
-	v := a.monitor.View()
-	switch {
-	case v.Primary == nil:
-		reasons = append(reasons, "no primary: "+v.Why)
-	case !v.Primary.Up():
-		reasons = append(reasons, fmt.Sprintf("the primary %s is down: %s", v.Primary.Addr, v.Primary.LastError()))
-	case !v.Primary.Ready() && !v.Primary.Busy():
-		reasons = append(reasons, "scripts are being loaded on "+v.Primary.Addr)
-	}
-	return reasons
 }
 
 func (a *App) nodeChanged(_ *topology.View, n *topology.Node) {

@@ -28,7 +28,7 @@ const cacheTime = 2 * time.Second
 func (a *App) sizeOf(ctx context.Context, n *topology.Node) (cacheSize, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTime)
 	defer cancel()
-	c := a.monitor.Client(n)
+	c := a.upstreams.client(n)
 	defer c.Close()
 	info, err := c.WithTimeout(cacheTime).Info(ctx, "memory").Result()
 	if err != nil {
@@ -63,29 +63,29 @@ func parseCacheSize(info string) cacheSize {
 	return size
 }
 
-// alive lists the scripts that must be in every node's cache: registered
-// versions that are not retired, and what clients brought and used within
-// keep. Those which one node has run latest come first, when node is given.
-func (a *App) alive(keep time.Duration, node *topology.Node) []*proxy.Script {
+// aliveOn lists the scripts that must be in a node's cache: registered
+// versions that are not retired, and what its clients brought and used within
+// keep. Those which it has run latest come first.
+func (a *App) aliveOn(keep time.Duration, node *topology.Node) []*proxy.Script {
 	list := slices.Clone(a.server.Generation().Scripts.All())
 	since := time.Now().Add(-keep)
-	for _, s := range a.server.KnownScripts() {
+	for _, s := range a.server.KnownScriptsOf(node) {
 		if s.LastSeen().After(since) {
 			list = append(list, s)
 		}
 	}
-	if node != nil {
-		slices.SortStableFunc(list, func(x, y *proxy.Script) int {
-			return y.LastUsed(node.Index).Compare(x.LastUsed(node.Index))
-		})
+	used := make(map[*proxy.Script]time.Time, len(list))
+	for _, s := range list {
+		used[s] = s.LastUsed(node.Index)
 	}
+	slices.SortStableFunc(list, func(x, y *proxy.Script) int { return used[y].Compare(used[x]) })
 	return list
 }
 
 // use tells how the versions of registered scripts are used.
 func (a *App) use(scripts []*registry.Script) [][]api.Use {
 	calls := a.metrics.Calls()
-	nodes := a.monitor.View().All
+	nodes := a.upstreams.nodes()
 	out := make([][]api.Use, len(scripts))
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,14 +130,14 @@ func (a *App) cacheState(ctx context.Context) (*api.Cache, error) {
 		Limits:       api.CacheLimits{MaxScripts: limits.MaxScripts, MaxMemory: int64(limits.MaxMemory), Keep: limits.Keep.String()},
 		Unregistered: []api.ClientScript{}, Foreign: []api.Foreign{}, Shapes: a.shapes.list(),
 	}
-	alive, aliveBytes := a.alive(limits.Keep, nil), int64(0)
-	living := make(map[*proxy.Script]bool, len(alive))
-	for _, s := range alive {
-		aliveBytes += int64(len(s.Body))
-		living[s] = true
-	}
-	nodes := a.monitor.View().All
+	living := make(map[*proxy.Script]bool)
+	nodes := a.upstreams.nodes()
 	for _, n := range nodes {
+		alive, aliveBytes := a.aliveOn(limits.Keep, n), int64(0)
+		for _, s := range alive {
+			aliveBytes += int64(len(s.Body))
+			living[s] = true
+		}
 		state := api.CacheNode{
 			Node: n.Addr, Role: n.Role().String(), Up: n.Up(), Alive: len(alive), AliveBytes: aliveBytes, Compacted: a.compacted.at(n),
 		}
@@ -218,7 +218,7 @@ func (a *App) watchCaches(ctx context.Context) {
 			return
 		case <-time.After(limits.CheckInterval):
 		}
-		for _, n := range a.monitor.View().All {
+		for _, n := range a.upstreams.nodes() {
 			if !n.Up() || n.Busy() {
 				continue
 			}

@@ -128,9 +128,9 @@ func (a *App) compact(ctx context.Context, c api.Compact, progress func(api.Prog
 
 // toCompact finds nodes by their addresses, or all of them; the primary last.
 func (a *App) toCompact(addrs []string) ([]*topology.Node, error) {
-	v := a.monitor.View()
+	all := a.upstreams.nodes()
 	var nodes []*topology.Node
-	for _, n := range v.All {
+	for _, n := range all {
 		if len(addrs) == 0 || slices.Contains(addrs, n.Addr) {
 			nodes = append(nodes, n)
 		}
@@ -138,14 +138,14 @@ func (a *App) toCompact(addrs []string) ([]*topology.Node, error) {
 	for _, addr := range addrs {
 		if !slices.ContainsFunc(nodes, func(n *topology.Node) bool { return n.Addr == addr }) {
 			var known []string
-			for _, n := range v.All {
+			for _, n := range all {
 				known = append(known, n.Addr)
 			}
-			return nil, &api.Error{Status: 404, Code: api.CodeNotFound, Message: fmt.Sprintf("no node has the address %q; there are %s", addr, strings.Join(known, ", ")), Close: known}
+			return nil, &api.Error{Status: 404, Code: api.CodeNotFound, Message: fmt.Sprintf("no node has the address %q; there are %s", addr, strings.Join(known[:min(len(known), 10)], ", ")), Close: known}
 		}
 	}
 	slices.SortStableFunc(nodes, func(x, y *topology.Node) int {
-		return boolInt(x == v.Primary) - boolInt(y == v.Primary)
+		return boolInt(a.upstreams.primary(x)) - boolInt(a.upstreams.primary(y))
 	})
 	return nodes, nil
 }
@@ -164,10 +164,10 @@ func (a *App) compactNode(ctx context.Context, n *topology.Node, keep time.Durat
 	if err != nil {
 		return fmt.Errorf("its cache was left alone: %w", err)
 	}
-	scripts := a.alive(keep, n)
+	scripts := a.aliveOn(keep, n)
 	progress(api.Progress{Step: api.StepStart, Node: n.Addr, Of: len(scripts), ScriptsBefore: before.scripts, MemoryBefore: before.memory})
 
-	client := a.monitor.Client(n)
+	client := a.upstreams.client(n)
 	defer client.Close()
 	c := client.WithTimeout(compactTime)
 	n.Flushing(true)
@@ -266,7 +266,7 @@ func (a *App) flushAndLoad(ctx context.Context, n *topology.Node, c *redis.Clien
 // lostWithPrimary takes note that servers before Redis 7 replicate SCRIPT
 // FLUSH: their replicas lost what the primary did.
 func (a *App) lostWithPrimary(n *topology.Node) {
-	v := a.monitor.View()
+	v := a.upstreams.of(n).View()
 	if n != v.Primary || n.HasReadOnlyCalls() {
 		return
 	}
@@ -288,7 +288,7 @@ func (a *App) maybeCompact(ctx context.Context, n *topology.Node, size cacheSize
 	if over == "" || time.Since(a.compacted.at(n)) < compactGap*limits.CheckInterval {
 		return
 	}
-	alive := int64(len(a.alive(limits.Keep, nil)))
+	alive := int64(len(a.aliveOn(limits.Keep, n)))
 	if alive > size.scripts-size.scripts/worthwhile {
 		if a.compacted.warn(n) {
 			a.log.Warn("a script cache passes its bound, and nearly all of it is in use; raise scripts.compact's bounds, or retire versions",

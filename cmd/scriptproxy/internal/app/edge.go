@@ -124,6 +124,10 @@ func users(c *config.Config) (*proxy.Users, error) {
 			Name: u.Name, Password: [sha256.Size]byte(digest),
 			Identity: upstream.NewIdentity(u.UpstreamUsername, u.UpstreamPassword.Reveal()),
 		}
+		if u.Upstream != "" {
+			place := c.SetIndex(u.Upstream)
+			list[i].Upstream = &place
+		}
 	}
 	return proxy.NewUsers(list), nil
 }

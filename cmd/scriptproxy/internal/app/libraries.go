@@ -30,20 +30,26 @@ const (
 	replicaWait = 300 * time.Millisecond
 )
 
-// libraries keeps the primary's function libraries as the registry says: under
+// libraries keeps every primary's function libraries as the registry says: under
 // its own name the active version, and beside it a copy of every version that
 // is not retired, for name@version and canaries. Functions replicate, so that
 // the primary is enough.
 type libraries struct {
 	app   *App
 	kick  chan struct{}
-	mu    sync.Mutex      // one comparison at a time
-	ours  map[string]bool // copies loaded by this process
-	shown string          // the error that was logged last
+	mu    sync.Mutex // one comparison at a time
+	ours  map[copyOn]bool
+	shown string // the error that was logged last
 }
 
 func newLibraries(a *App) *libraries {
-	return &libraries{app: a, kick: make(chan struct{}, 1), ours: make(map[string]bool)}
+	return &libraries{app: a, kick: make(chan struct{}, 1), ours: make(map[copyOn]bool)}
+}
+
+// copyOn is a copy of a version that this process loaded for a backend.
+type copyOn struct {
+	backend int
+	name    string
 }
 
 // wake has the libraries compared soon.
@@ -114,9 +120,9 @@ func wanted(s *registry.Snapshot) map[string][]byte {
 	return out
 }
 
-// sync loads what the primary lacks or has differently, and deletes copies of
-// versions that were retired or removed. The caller is told when the primary
-// has it all; without a registered library nothing is asked.
+// sync loads what the primaries lack or have differently, and deletes copies
+// of versions that were retired or removed. The caller is told when they have
+// it all; without a registered library nothing is asked.
 func (l *libraries) sync(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,17 +130,32 @@ func (l *libraries) sync(ctx context.Context) error {
 	if len(want) == 0 && len(l.ours) == 0 {
 		return nil
 	}
-	primary := l.app.monitor.View().Primary
+	var failed []error
+	for _, set := range l.app.upstreams {
+		if err := l.syncOn(ctx, set, want); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (l *libraries) syncOn(ctx context.Context, set *upstreamSet, want map[string][]byte) error {
+	primary := set.monitor.View().Primary
 	if primary == nil || !primary.Up() {
-		return errors.New("no primary is up")
+		return set.noPrimary()
 	}
 	ctx, cancel := context.WithTimeout(ctx, libraryTime)
 	defer cancel()
-	client := l.app.monitor.Client(primary)
+	client := set.monitor.Client(primary)
 	defer client.Close()
 	conn := client.WithTimeout(libraryTime).Conn()
 	defer conn.Close()
 	return l.bring(ctx, primary, conn, want)
+}
+
+// noPrimary says that libraries can't be loaded on a set of servers.
+func (u *upstreamSet) noPrimary() error {
+	return fmt.Errorf("no primary of upstream %s is up", u.name)
 }
 
 func (l *libraries) bring(ctx context.Context, primary *topology.Node, conn *redis.Conn, want map[string][]byte) error {
@@ -153,10 +174,11 @@ func (l *libraries) bring(ctx context.Context, primary *topology.Node, conn *red
 			continue
 		}
 		changed++
-		l.ours[name] = true
+		l.ours[copyOn{primary.Backend, name}] = true
 	}
-	for name := range l.ours {
-		if _, wanted := want[name]; wanted {
+	for c := range l.ours {
+		name := c.name
+		if _, wanted := want[name]; wanted || c.backend != primary.Backend {
 			continue
 		}
 		if _, there := have[name]; there {
@@ -165,7 +187,7 @@ func (l *libraries) bring(ctx context.Context, primary *topology.Node, conn *red
 				continue
 			}
 		}
-		delete(l.ours, name)
+		delete(l.ours, c)
 	}
 	if up := l.replicasUp(primary); changed > 0 && up > 0 {
 		// Best effort: a replica that lags serves FCALL_RO of the version
@@ -177,7 +199,7 @@ func (l *libraries) bring(ctx context.Context, primary *topology.Node, conn *red
 
 func (l *libraries) replicasUp(primary *topology.Node) int {
 	up := 0
-	for _, n := range l.app.monitor.View().All {
+	for _, n := range l.app.upstreams.of(primary).View().All {
 		if n != primary && n.Up() {
 			up++
 		}
@@ -197,11 +219,20 @@ func codeOf(ctx context.Context, conn *redis.Conn) (map[string]string, error) {
 	return code, nil
 }
 
-// stage loads copies of versions on the primary: what compiles there beside
+// stage loads copies of versions on every primary: what compiles there beside
 // the active version will compile in its place. The plain name is loaded after
 // the change is committed.
 func (l *libraries) stage(ctx context.Context, staged []registry.Staged) error {
-	primary := l.app.monitor.View().Primary
+	for _, set := range l.app.upstreams {
+		if err := l.stageOn(ctx, set, staged); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *libraries) stageOn(ctx context.Context, set *upstreamSet, staged []registry.Staged) error {
+	primary := set.monitor.View().Primary
 	fail := func(st registry.Staged, err error) error {
 		e := &registry.PrepareError{Name: st.Script, Version: st.Version.ID, Err: err}
 		if primary != nil {
@@ -210,11 +241,11 @@ func (l *libraries) stage(ctx context.Context, staged []registry.Staged) error {
 		return e
 	}
 	if primary == nil || !primary.Up() {
-		return fail(staged[0], errors.New("no primary is up"))
+		return fail(staged[0], set.noPrimary())
 	}
 	ctx, cancel := context.WithTimeout(ctx, libraryTime)
 	defer cancel()
-	client := l.app.monitor.Client(primary)
+	client := set.monitor.Client(primary)
 	defer client.Close()
 	c := client.WithTimeout(libraryTime)
 	for _, st := range staged {
@@ -229,7 +260,7 @@ func (l *libraries) stage(ctx context.Context, staged []registry.Staged) error {
 			return fail(st, err)
 		}
 		l.mu.Lock()
-		l.ours[lib.Name] = true
+		l.ours[copyOn{primary.Backend, lib.Name}] = true
 		l.mu.Unlock()
 	}
 	return nil

@@ -205,7 +205,7 @@ func (a *App) warnings() []string {
 	a.mu.Lock()
 	problem := a.government.problem
 	a.mu.Unlock()
-	list := a.government.wall.warnings()
+	list := append(a.partlyOut(), a.government.wall.warnings()...)
 	if problem != "" {
 		list = append(list, fmt.Sprintf("the rules in force are not for the scripts as they are now: %s", strings.ReplaceAll(problem, "\n", "; ")))
 	}

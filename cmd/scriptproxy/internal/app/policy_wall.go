@@ -147,13 +147,13 @@ func (a *App) lookAtWall(ctx context.Context) {
 	w := &a.government.wall
 	before := w.warnings()
 	changed := false
-	for _, n := range a.monitor.View().All {
+	for _, n := range a.upstreams.nodes() {
 		switch {
 		case !n.Up():
 		case a.server.NodeBusy(n):
 			time.AfterFunc(wallLook, w.wake)
 		default:
-			client := a.monitor.Client(n)
+			client := a.upstreams.client(n)
 			changed = a.lookAtServer(ctx, n, client) || changed
 			client.Close()
 		}
@@ -176,7 +176,7 @@ func (a *App) lookAtWall(ctx context.Context) {
 // before may not load scripts there.
 func (a *App) lookAtServer(ctx context.Context, n *topology.Node, client *redis.Client) (changed bool) {
 	a.mu.Lock()
-	cfg, book, spec, table := a.cfg, a.government.book, a.government.spec, a.commands
+	cfg, book, spec, table := a.cfg.For(a.cfg.Sets()[n.Backend]), a.government.book, a.government.spec, a.commands
 	a.mu.Unlock()
 	states, err := aclStates(ctx, client)
 	var now nodeWall
@@ -347,7 +347,7 @@ func dataUsers(cfg *config.Config, rules []policy.Rule, seen []string) (users []
 // loadOne loads a script on a node through the proxy's own user, for a user
 // who may not.
 func (a *App) loadOne(ctx context.Context, n *topology.Node, s *proxy.Script) (refused string, err error) {
-	client := a.monitor.Client(n)
+	client := a.upstreams.client(n)
 	defer client.Close()
 	sha, err := client.ScriptLoad(ctx, string(s.Body)).Result()
 	switch {

@@ -21,16 +21,37 @@ import (
 // batchBytes is how much SCRIPT LOAD sends before it waits for the answers.
 const batchBytes = 1 << 20
 
+// missing are the registered scripts that a node does not have.
+func (a *App) missing(n *topology.Node, epoch uint32) []*proxy.Script {
+	all := a.server.Generation().Scripts.All()
+	list := make([]*proxy.Script, 0, len(all))
+	for _, s := range all {
+		if !s.LoadedOn(n.Index, epoch) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // prepare loads every registered script on a node that came up, and takes
-// over its command table when it is the primary.
+// over its command table when it is the primary of the first set of servers.
+// Only stageNodes nodes are prepared at a time.
 func (a *App) prepare(ctx context.Context, n *topology.Node, c *redis.Client) error {
+	select {
+	case a.preparing <- struct{}{}:
+	default:
+		return topology.ErrLater
+	}
+	defer func() { <-a.preparing }()
 	epoch := n.Epoch()
-	if err := a.load(ctx, n, epoch, c, a.server.Generation().Scripts.All(), a.refused); err != nil {
+	if err := a.load(ctx, n, epoch, c, a.missing(n, epoch), a.refused); err != nil {
 		return err
 	}
-	if n == a.monitor.View().Primary {
-		if err := a.learnCommands(ctx, n); err != nil && ctx.Err() == nil {
-			a.log.Warn("the command table was not refreshed", "node", n.Addr, "error", err)
+	if a.upstreams.primary(n) {
+		if n.Backend == 0 {
+			if err := a.learnCommands(ctx, n); err != nil && ctx.Err() == nil {
+				a.log.Warn("the command table was not refreshed", "node", n.Addr, "error", err)
+			}
 		}
 		a.libraries.wake()
 	}
@@ -48,8 +69,11 @@ func (a *App) refused(n *topology.Node, s *proxy.Script, err error) error {
 	return nil
 }
 
-// load sends SCRIPT LOAD for each script, pipelined.
+// load sends SCRIPT LOAD for each script, pipelined, a bounded number of bytes
+// at a time.
 func (a *App) load(ctx context.Context, n *topology.Node, epoch uint32, c *redis.Client, scripts []*proxy.Script, refused func(*topology.Node, *proxy.Script, error) error) error {
+	p := a.loads.begin(n, len(scripts))
+	defer a.loads.end(n)
 	for len(scripts) > 0 {
 		size, k := 0, 0
 		pipe := c.Pipeline()
@@ -79,6 +103,7 @@ func (a *App) load(ctx context.Context, n *topology.Node, epoch uint32, c *redis
 			return err
 		}
 		scripts = scripts[k:]
+		a.loads.add(p, k)
 	}
 	return nil
 }
@@ -133,7 +158,7 @@ func (a *App) stage(ctx context.Context, staged []registry.Staged) error {
 func (a *App) stageScripts(ctx context.Context, scripts []*proxy.Script) (up int, err error) {
 	places := make(chan struct{}, stageNodes)
 	var wg sync.WaitGroup
-	nodes := a.monitor.View().All
+	nodes := a.upstreams.nodes()
 	errs := make([]error, len(nodes))
 	for i, n := range nodes {
 		if !n.Up() {
@@ -182,7 +207,7 @@ func parses(staged []registry.Staged) error {
 }
 
 func (a *App) stageOn(ctx context.Context, n *topology.Node, epoch uint32, scripts []*proxy.Script) error {
-	c := a.monitor.Client(n)
+	c := a.upstreams.client(n)
 	defer c.Close()
 	fail := func(n *topology.Node, s *proxy.Script, err error) error {
 		return &registry.PrepareError{Node: n.Addr, Name: s.Name, Version: s.Version, Err: err}
@@ -223,7 +248,7 @@ func (a *App) learnCommands(ctx context.Context, n *topology.Node) error {
 // ask sends one command on a connection of its own, and returns the reply as
 // it came.
 func (a *App) ask(ctx context.Context, n *topology.Node, args ...string) ([]byte, error) {
-	conn, err := a.monitor.Dial(ctx, n)
+	conn, err := a.upstreams.of(n).Dial(ctx, n)
 	if err != nil {
 		return nil, err
 	}

@@ -57,15 +57,6 @@ func outputLimit(b config.OutputBuffer) proxy.OutputLimit {
 	return proxy.OutputLimit{Hard: int(b.Hard), Soft: int(b.Soft), SoftFor: b.SoftFor}
 }
 
-// identityOf says whose traffic a client's is before it said AUTH: the
-// proxy's own user in service mode, nobody's otherwise.
-func identityOf(c *config.Config) (service bool, id upstream.Identity) {
-	if c.Auth.Mode == config.AuthService {
-		return true, upstream.NewIdentity(c.Upstream.Username, c.Upstream.Password.Reveal())
-	}
-	return false, upstream.Identity{}
-}
-
 // dedicatedKept is how long an idle dedicated link stays for the next
 // session that needs one.
 const dedicatedKept = 30 * time.Second

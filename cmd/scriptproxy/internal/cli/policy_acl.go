@@ -11,6 +11,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/app"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/policy/acl"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 )
@@ -31,6 +32,7 @@ func policyACL(streams Streams) *urfave.Command {
 			jsonFlag(),
 			&urfave.StringSliceFlag{Name: "user", Usage: "for the server's user `NAME`, instead of those that the rules name; may be given several times"},
 			&urfave.StringSliceFlag{Name: "addr", Usage: "the server at `ADDRESS`, instead of those in upstream; may be given several times"},
+			&urfave.StringFlag{Name: "upstream", Usage: "for the servers of the set `NAME`, of several"},
 			&urfave.BoolFlag{Name: "offline", Usage: "connect to nothing"},
 			&urfave.BoolFlag{Name: "apply", Usage: "set the ACL on every server"},
 			&urfave.StringFlag{Name: "login", Usage: "log in to the servers as `USER`, instead of upstream.username"},
@@ -69,7 +71,11 @@ func newACLRun(cmd *urfave.Command, streams Streams) (*aclRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.tool, err = app.NewACLTool(cfg, slog.New(slog.DiscardHandler)); err != nil {
+	set, err := chooseUpstream(cmd, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if a.tool, err = app.NewACLTool(cfg.For(set), slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
 	if login := cmd.String("login"); login != "" {
@@ -86,6 +92,25 @@ func newACLRun(cmd *urfave.Command, streams Streams) (*aclRun, error) {
 		a.servers = a.tool.Servers()
 	}
 	return a, nil
+}
+
+// chooseUpstream finds the set of servers that -upstream names.
+func chooseUpstream(cmd *urfave.Command, cfg *config.Config) (config.Set, error) {
+	sets, name := cfg.Sets(), cmd.String("upstream")
+	if name == "" && len(sets) == 1 {
+		return sets[0], nil
+	}
+	var names []string
+	for _, s := range sets {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	if name == "" {
+		return config.Set{}, usageError(cmd, "there are several sets of servers: choose one with -upstream: "+strings.Join(names, ", "))
+	}
+	return config.Set{}, usageError(cmd, fmt.Sprintf("no upstream has the name %q; there are %s", name, strings.Join(names, ", ")))
 }
 
 func (a *aclRun) run(ctx context.Context) error {

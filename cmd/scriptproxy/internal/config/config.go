@@ -14,6 +14,11 @@ type Config struct {
 	Console Console `yaml:"console"`
 	// The Redis servers behind the proxy and the connections to them.
 	Upstream Upstream `yaml:"upstream"`
+	// More sets of servers, each a primary with its replicas, when one proxy
+	// stands in front of several. A listener, or a user of the auth mode
+	// "service", names the one it leads to; without a name it leads to upstream.
+	// Registered scripts are kept on all of them.
+	Upstreams []NamedUpstream `yaml:"upstreams"`
 	// Who checks the passwords of clients.
 	Auth Auth `yaml:"auth"`
 	// Which node a request goes to.
@@ -108,6 +113,9 @@ type User struct {
 	UpstreamUsername string `yaml:"upstream_username"`
 	// File with that user's password. Needed with upstream_username.
 	UpstreamPasswordFile string `yaml:"upstream_password_file"`
+	// Name of the one of upstreams that this user's commands go to. Empty means
+	// that of the listener.
+	Upstream string `yaml:"upstream"`
 
 	// UpstreamPassword is the content of UpstreamPasswordFile.
 	UpstreamPassword Secret `yaml:"-"`

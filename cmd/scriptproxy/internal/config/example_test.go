@@ -28,7 +28,7 @@ func TestExampleFileIsTheDefaults(t *testing.T) {
 	got.files = nil
 	want := Default()
 	// Written as [], which is no different from nil to a reader.
-	want.Upstream.Replicas, want.Auth.Users, want.Scripts.List = []string{}, []User{}, []Script{}
+	want.Upstream.Replicas, want.Upstreams, want.Auth.Users, want.Scripts.List = []string{}, []NamedUpstream{}, []User{}, []Script{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.example.yaml gives\n%+v\nbut the defaults are\n%+v", got, want)
 	}
@@ -97,7 +97,7 @@ func switchOn(data []byte) []byte {
 		lines = append(lines, line)
 	}
 	text := strings.Join(lines, "\n")
-	return []byte(regexp.MustCompile(`(?m)^(  (?:users|list):) \[\]$`).ReplaceAllString(text, "$1"))
+	return []byte(regexp.MustCompile(`(?m)^(  (?:users|list):|upstreams:) \[\]$`).ReplaceAllString(text, "$1"))
 }
 
 // keys yields the path of every key of t, with [] for the entries of lists and *

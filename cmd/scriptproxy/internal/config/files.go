@@ -40,6 +40,10 @@ func (r *resolver) resolve() {
 	}
 	r.secret("upstream.password_file", &c.Upstream.PasswordFile, &c.Upstream.Password)
 	r.clientTLS("upstream.tls", &c.Upstream.TLS)
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		r.secret(fmt.Sprintf("upstreams[%d].password_file", i), &u.PasswordFile, &u.Password)
+	}
 	for i := range c.Auth.Users {
 		user := &c.Auth.Users[i]
 		r.secret(fmt.Sprintf("auth.users[%d].upstream_password_file", i), &user.UpstreamPasswordFile, &user.UpstreamPassword)

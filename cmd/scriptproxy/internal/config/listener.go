@@ -12,6 +12,8 @@ type Listener struct {
 	Address string `yaml:"address"`
 	// Name for rules and logs. Empty means the address.
 	Name string `yaml:"name"`
+	// Name of the one of upstreams that the clients reach. Empty means upstream.
+	Upstream string `yaml:"upstream"`
 	// TLS with the clients.
 	TLS *ServerTLS `yaml:"tls"`
 	// Whether each connection begins with a PROXY protocol version 2 header. A

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Upstream names the Redis servers behind the proxy.
 type Upstream struct {
@@ -27,6 +31,77 @@ type Upstream struct {
 	Reconnect Backoff `yaml:"reconnect"`
 	// Connections to the servers.
 	Links Links `yaml:"links"`
+}
+
+// NamedUpstream is one more set of servers. What it does not give is as in
+// upstream: TLS, times, and bounds.
+type NamedUpstream struct {
+	// Name that listeners and users give. "default" is that of upstream.
+	Name string `yaml:"name"`
+	// Address of the primary, "host:port" or "unix:/path".
+	Primary string `yaml:"primary"`
+	// Addresses of the replicas.
+	Replicas []string `yaml:"replicas"`
+	// User of the proxy's own connections to these servers. Empty with a
+	// password means the default user.
+	Username string `yaml:"username"`
+	// File with the password.
+	PasswordFile string `yaml:"password_file"`
+
+	// Password is the content of PasswordFile.
+	Password Secret `yaml:"-"`
+}
+
+// DefaultUpstream is the name of Config.Upstream among several.
+const DefaultUpstream = "default"
+
+// Set is one set of servers that the configuration puts the proxy in front of.
+type Set struct {
+	Name string
+	Upstream
+}
+
+// Sets lists the sets of servers. Upstream is the first of them, unless there
+// are others and no listener leads to it.
+func (c *Config) Sets() []Set {
+	var sets []Set
+	if len(c.Upstreams) == 0 || slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.Upstream == "" || l.Upstream == DefaultUpstream }) {
+		sets = append(sets, Set{Name: DefaultUpstream, Upstream: c.Upstream})
+	}
+	for _, named := range c.Upstreams {
+		u := c.Upstream
+		u.Primary, u.Replicas = named.Primary, named.Replicas
+		u.Username, u.PasswordFile, u.Password = named.Username, named.PasswordFile, named.Password
+		sets = append(sets, Set{Name: named.Name, Upstream: u})
+	}
+	return sets
+}
+
+// SetIndex is the place in Sets of the one that a listener or a user names; -1
+// when there is none.
+func (c *Config) SetIndex(name string) int {
+	if name == "" {
+		name = DefaultUpstream
+	}
+	return slices.IndexFunc(c.Sets(), func(s Set) bool { return s.Name == name })
+}
+
+// For is the configuration as one set of servers sees it: its own servers as
+// Upstream, and the users whose commands go there.
+func (c *Config) For(set Set) *Config {
+	if len(c.Upstreams) == 0 {
+		return c
+	}
+	one := *c
+	one.Upstream = set.Upstream
+	reached := slices.ContainsFunc(c.Listen, func(l Listener) bool { return cmp.Or(l.Upstream, DefaultUpstream) == set.Name })
+	one.Auth.Users = nil
+	for _, u := range c.Auth.Users {
+		if u.Upstream == set.Name || u.Upstream == "" && reached {
+			one.Auth.Users = append(one.Auth.Users, u)
+		}
+	}
+	return &one
 }
 
 // ClientTLS is TLS towards a server.

@@ -88,63 +88,6 @@ func positive[N int | Size | time.Duration](r *report, path string, value N) {
 	}
 }
 
-func checkUpstream(c *Config, r *report) {
-	u := &c.Upstream
-	used := make(map[string]string)
-	node := func(path, address string) {
-		if !checkAddress(r, path, address, false) {
-			return
-		}
-		if first, twice := used[address]; twice {
-			r.problem(path, "%s is %s already", address, first)
-			return
-		}
-		used[address] = path
-	}
-	if u.Primary == "" {
-		r.problem("upstream.primary", "is empty; write the address of the Redis primary")
-	} else {
-		node("upstream.primary", u.Primary)
-	}
-	for i, replica := range u.Replicas {
-		node(fmt.Sprintf("upstream.replicas[%d]", i), replica)
-	}
-	for i, l := range c.Listen {
-		if path, ok := used[l.Address]; ok {
-			r.problem(path, "%s is the proxy's own address, listen[%d]", l.Address, i)
-		}
-	}
-	if u.Username != "" && u.Password.IsZero() && u.PasswordFile == "" {
-		r.warn("upstream.username", "has no password; that works only for a user with nopass")
-	}
-	checkClientTLS(r, "upstream.tls", &u.TLS)
-	positive(r, "upstream.connect_timeout", u.ConnectTimeout)
-	if u.PollInterval < 10*time.Millisecond {
-		r.problem("upstream.poll_interval", "%s is too short; 10ms is the least", u.PollInterval)
-	}
-	positive(r, "upstream.reconnect.min", u.Reconnect.Min)
-	if u.Reconnect.Max < u.Reconnect.Min {
-		r.problem("upstream.reconnect.max", "%s is less than min, %s", u.Reconnect.Max, u.Reconnect.Min)
-	}
-	positive(r, "upstream.links.max_pending", u.Links.MaxPending)
-	positive(r, "upstream.links.dedicated_max", u.Links.DedicatedMax)
-	if u.Links.DedicatedIdle > u.Links.DedicatedMax {
-		r.problem("upstream.links.dedicated_idle", "%d is more than dedicated_max, %d", u.Links.DedicatedIdle, u.Links.DedicatedMax)
-	}
-}
-
-func checkClientTLS(r *report, path string, t *ClientTLS) {
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		r.problem(path, "cert_file and key_file are needed together")
-	}
-	if !t.Enabled && *t != (ClientTLS{}) {
-		r.warn(path, "has no effect, because enabled is false")
-	}
-	if t.Enabled && t.InsecureSkipVerify {
-		r.warn(path+".insecure_skip_verify", "anybody between the proxy and the server can read and change everything")
-	}
-}
-
 func checkAuth(c *Config, r *report) {
 	if c.Auth.Mode == AuthService && len(c.Auth.Users) == 0 {
 		r.problem("auth.users", "is empty; the mode service needs at least one user")
