@@ -181,8 +181,8 @@ func TestConnectionThatWasResetIsPassedOver(t *testing.T) {
 func secure(t testing.TB, change func(*ServerFiles, *certificates.Authority)) (*ServerTLS, *certificates.Authority) {
 	t.Helper()
 	ca := certificates.NewAuthority(t, "ca")
-	f := ServerFiles{MinVersion: tls.VersionTLS12}
-	f.CertFile, f.KeyFile = ca.Issue("proxy").Write(t, t.TempDir(), "server")
+	certFile, keyFile := ca.Issue("proxy").Write(t, t.TempDir(), "server")
+	f := ServerFiles{Pairs: []Pair{{certFile, keyFile}}, MinVersion: tls.VersionTLS12}
 	if change != nil {
 		change(&f, ca)
 	}

@@ -15,20 +15,25 @@ import (
 )
 
 // checkEvery bounds how often files are looked at for changes. A check is one
-// stat for each of at most three files, made by a goroutine that is about to
-// do a handshake.
+// stat for each file, made by a goroutine that is about to do a handshake.
 const checkEvery = time.Second
 
 // ServerFiles say how a listener speaks TLS.
 type ServerFiles struct {
-	// CertFile holds the certificate and its chain, KeyFile its key, in PEM.
-	CertFile, KeyFile string
+	// Pairs are the certificates, at least one. A client is shown the first
+	// that is good for the server name that it asks for and for what else it
+	// says of itself, or else the very first.
+	Pairs []Pair
 	// ClientCAFile, when not empty, holds the authorities by one of which a
 	// client's certificate must be signed.
 	ClientCAFile string
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13.
 	MinVersion uint16
 }
+
+// Pair names the file with a certificate and its chain, and that with its key,
+// both in PEM.
+type Pair struct{ CertFile, KeyFile string }
 
 // ServerTLS is the TLS of a listener. Its files are read again when they
 // change; when what they hold then is of no use, what was read before stays
@@ -37,7 +42,11 @@ type ServerTLS struct{ r reloading }
 
 // NewServerTLS reads the files.
 func NewServerTLS(f ServerFiles, logger *slog.Logger) (*ServerTLS, error) {
-	t := &ServerTLS{r: reloading{paths: []string{f.CertFile, f.KeyFile, f.ClientCAFile}, build: f.config, log: logger}}
+	paths := []string{f.ClientCAFile}
+	for _, p := range f.Pairs {
+		paths = append(paths, p.CertFile, p.KeyFile)
+	}
+	t := &ServerTLS{r: reloading{paths: paths, build: f.config, log: logger}}
 	if err := t.r.load(); err != nil {
 		return nil, err
 	}
@@ -50,17 +59,20 @@ func NewServerTLS(f ServerFiles, logger *slog.Logger) (*ServerTLS, error) {
 func (t *ServerTLS) Config() *tls.Config { return t.r.current() }
 
 func (f ServerFiles) config() (*tls.Config, error) {
-	cert, err := keyPair(f.CertFile, f.KeyFile)
-	if err != nil {
-		return nil, err
-	}
 	c := &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   f.MinVersion,
+		MinVersion: f.MinVersion,
 		// Small first records help pages that are rendered while they load;
 		// here they would only make several writes of one.
 		DynamicRecordSizingDisabled: true,
 	}
+	for _, p := range f.Pairs {
+		cert, err := keyPair(p.CertFile, p.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = append(c.Certificates, cert)
+	}
+	var err error
 	if f.ClientCAFile != "" {
 		c.ClientAuth = tls.RequireAndVerifyClientCert
 		c.ClientCAs, err = authorities(f.ClientCAFile)
@@ -164,7 +176,7 @@ type reloading struct {
 	checked atomic.Int64 // time of the last look, in nanoseconds
 
 	mu    sync.Mutex
-	infos [3]os.FileInfo // as of the last look, nil for a file that is not there
+	infos []os.FileInfo // as of the last look, nil for a file that is not there
 }
 
 // load reads the files for the first time.
@@ -172,6 +184,7 @@ func (r *reloading) load() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.checked.Store(time.Now().UnixNano())
+	r.infos = make([]os.FileInfo, len(r.paths))
 	r.changed()
 	return r.read()
 }

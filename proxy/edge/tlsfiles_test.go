@@ -55,7 +55,7 @@ func leaf(c *tls.Config) string { return string(c.Certificates[0].Certificate[0]
 func TestChangedCertificateIsTaken(t *testing.T) {
 	dir, ca := t.TempDir(), certificates.NewAuthority(t, "ca")
 	certFile, keyFile := ca.Issue("one").Write(t, dir, "server")
-	s, _ := newServerTLS(t, ServerFiles{CertFile: certFile, KeyFile: keyFile})
+	s, _ := newServerTLS(t, ServerFiles{Pairs: []Pair{{certFile, keyFile}}})
 	first := s.r.look()
 	if again := s.r.look(); again != first {
 		t.Error("files that did not change were read again")
@@ -69,7 +69,7 @@ func TestChangedCertificateIsTaken(t *testing.T) {
 func TestFilesAreLookedAtOnceASecondAtMost(t *testing.T) {
 	dir, ca := t.TempDir(), certificates.NewAuthority(t, "ca")
 	certFile, keyFile := ca.Issue("one").Write(t, dir, "server")
-	s, _ := newServerTLS(t, ServerFiles{CertFile: certFile, KeyFile: keyFile})
+	s, _ := newServerTLS(t, ServerFiles{Pairs: []Pair{{certFile, keyFile}}})
 	s.r.look()
 	s.r.checked.Store(s.r.checked.Load() + int64(checkEvery)*1000)
 	ca.Issue("two").Write(t, dir, "server")
@@ -82,7 +82,7 @@ func TestFilesAreLookedAtOnceASecondAtMost(t *testing.T) {
 func TestUselessCertificateKeepsTheOldAndIsLoggedOnce(t *testing.T) {
 	dir, ca := t.TempDir(), certificates.NewAuthority(t, "ca")
 	certFile, keyFile := ca.Issue("one").Write(t, dir, "server")
-	s, log := newServerTLS(t, ServerFiles{CertFile: certFile, KeyFile: keyFile})
+	s, log := newServerTLS(t, ServerFiles{Pairs: []Pair{{certFile, keyFile}}})
 	first := s.r.look()
 
 	next := ca.Issue("two")
@@ -113,7 +113,7 @@ func TestSwappedLinkIsSeen(t *testing.T) {
 	}
 	data := filepath.Join(dir, "data")
 	must(t, os.Symlink("one", data))
-	s, _ := newServerTLS(t, ServerFiles{CertFile: filepath.Join(data, "server.pem"), KeyFile: filepath.Join(data, "server.key")})
+	s, _ := newServerTLS(t, ServerFiles{Pairs: []Pair{{filepath.Join(data, "server.pem"), filepath.Join(data, "server.key")}}})
 	first := s.r.look()
 	must(t, os.Symlink("two", data+".next"))
 	must(t, os.Rename(data+".next", data))
@@ -134,10 +134,10 @@ func TestFilesOfNoUseAreErrorsThatNameThem(t *testing.T) {
 		files ServerFiles
 		want  string
 	}{
-		{"missing", ServerFiles{CertFile: missing, KeyFile: keyFile}, missing},
-		{"no pair", ServerFiles{CertFile: otherCert, KeyFile: keyFile}, otherCert + " and " + keyFile},
-		{"missing authorities", ServerFiles{CertFile: certFile, KeyFile: keyFile, ClientCAFile: missing}, missing},
-		{"empty authorities", ServerFiles{CertFile: certFile, KeyFile: keyFile, ClientCAFile: empty}, empty},
+		{"missing", ServerFiles{Pairs: []Pair{{missing, keyFile}}}, missing},
+		{"no pair", ServerFiles{Pairs: []Pair{{otherCert, keyFile}}}, otherCert + " and " + keyFile},
+		{"missing authorities", ServerFiles{Pairs: []Pair{{certFile, keyFile}}, ClientCAFile: missing}, missing},
+		{"empty authorities", ServerFiles{Pairs: []Pair{{certFile, keyFile}}, ClientCAFile: empty}, empty},
 	}
 	for _, test := range tests {
 		s, err := NewServerTLS(test.files, quiet)

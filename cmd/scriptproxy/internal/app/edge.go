@@ -27,7 +27,7 @@ func listenerTLS(listeners []config.Listener, logger *slog.Logger) ([]*edge.Serv
 			continue
 		}
 		t, err := edge.NewServerTLS(edge.ServerFiles{
-			CertFile: l.TLS.CertFile, KeyFile: l.TLS.KeyFile,
+			Pairs:        certificates(l.TLS),
 			ClientCAFile: l.TLS.ClientCAFile, MinVersion: l.TLS.MinVersion.ID(),
 		}, logger.With("listener", l.Name))
 		if err != nil {
@@ -36,6 +36,15 @@ func listenerTLS(listeners []config.Listener, logger *slog.Logger) ([]*edge.Serv
 		all[i] = t
 	}
 	return all, nil
+}
+
+// certificates are those that a listener shows.
+func certificates(t *config.ServerTLS) []edge.Pair {
+	var pairs []edge.Pair
+	for _, c := range t.All() {
+		pairs = append(pairs, edge.Pair(c))
+	}
+	return pairs
 }
 
 // newFronts makes what stands before the listeners that speak more than plain

@@ -50,7 +50,7 @@ func (a *App) adminTLS() (*tls.Config, error) {
 		return nil, nil
 	}
 	t, err := edge.NewServerTLS(edge.ServerFiles{
-		CertFile: c.CertFile, KeyFile: c.KeyFile, ClientCAFile: c.ClientCAFile, MinVersion: c.MinVersion.ID(),
+		Pairs: certificates(c), ClientCAFile: c.ClientCAFile, MinVersion: c.MinVersion.ID(),
 	}, a.log)
 	if err != nil {
 		return nil, fmt.Errorf("admin.tls: %w", err)

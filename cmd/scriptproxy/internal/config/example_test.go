@@ -66,7 +66,7 @@ func TestExampleFileWithEverythingSwitchedOnIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	writeKeyPair(t, dir, "tls/server", "tls/admin")
+	writeKeyPair(t, dir, "tls/server", "tls/other", "tls/admin", "tls/admin-other")
 	for file, text := range map[string]string{
 		"tls/clients-ca.pem":   string(mustRead(t, filepath.Join(dir, "tls/server.pem"))),
 		"tls/operators-ca.pem": string(mustRead(t, filepath.Join(dir, "tls/server.pem"))),

@@ -104,6 +104,10 @@ func (r *resolver) serverTLS(path string, t *ServerTLS) {
 		return
 	}
 	r.pair(path, &t.CertFile, &t.KeyFile)
+	for i := range t.Certificates {
+		c := &t.Certificates[i]
+		r.pair(fmt.Sprintf("%s.certificates[%d]", path, i), &c.CertFile, &c.KeyFile)
+	}
 	r.authorities(path+".client_ca_file", &t.ClientCAFile)
 }
 

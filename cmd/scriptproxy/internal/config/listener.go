@@ -29,6 +29,10 @@ type ServerTLS struct {
 	CertFile string `yaml:"cert_file"`
 	// File with the private key, PEM.
 	KeyFile string `yaml:"key_file"`
+	// More certificates, for other server names. A client is shown the first that
+	// is good for the name that it asks for (SNI); without a name, or when none
+	// is, that of cert_file, else the first of these.
+	Certificates []Certificate `yaml:"certificates"`
 	// File with the authorities that client certificates must be signed by, PEM.
 	// Empty asks clients for no certificate.
 	ClientCAFile string `yaml:"client_ca_file"`
@@ -36,6 +40,22 @@ type ServerTLS struct {
 	MinVersion TLSVersion `yaml:"min_version"`
 	// Longest time a handshake may take.
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+}
+
+// Certificate is a certificate and its key.
+type Certificate struct {
+	// File with the certificate and its chain, PEM.
+	CertFile string `yaml:"cert_file"`
+	// File with the private key, PEM.
+	KeyFile string `yaml:"key_file"`
+}
+
+// All returns every certificate, the one for clients that name none first.
+func (t *ServerTLS) All() []Certificate {
+	if t.CertFile == "" {
+		return t.Certificates
+	}
+	return append([]Certificate{{t.CertFile, t.KeyFile}}, t.Certificates...)
 }
 
 // Network returns the network and the address as net.Dial and net.Listen take

@@ -58,8 +58,13 @@ func checkServerTLS(r *report, path string, t *ServerTLS) {
 	if t == nil {
 		return
 	}
-	if t.CertFile == "" || t.KeyFile == "" {
+	if (t.CertFile == "") != (t.KeyFile == "") || t.CertFile == "" && len(t.Certificates) == 0 {
 		r.problem(path, "needs cert_file and key_file")
+	}
+	for i, c := range t.Certificates {
+		if c.CertFile == "" || c.KeyFile == "" {
+			r.problem(fmt.Sprintf("%s.certificates[%d]", path, i), "needs cert_file and key_file")
+		}
 	}
 	positive(r, path+".handshake_timeout", t.HandshakeTimeout)
 }
