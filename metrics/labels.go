@@ -188,7 +188,13 @@ const (
 	BreakerClosed BreakerState = iota // calls pass
 	BreakerHalfOpen
 	BreakerOpen // calls are refused
+	numBreakerStates
 )
+
+var breakerStateNames = [numBreakerStates]string{"closed", "half_open", "open"}
+
+// String names the state for people and for the API.
+func (b BreakerState) String() string { return name(breakerStateNames[:], uint8(b)) }
 
 func name(names []string, i uint8) string {
 	if int(i) < len(names) {

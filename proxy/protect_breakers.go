@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,21 +42,55 @@ type BreakerInfo struct {
 	Left time.Duration
 }
 
-// Breakers are the breakers that have opened and not been forgotten since:
-// one that closed again is listed for an hour.
+// Breakers are the breakers that have opened and not been forgotten since, by
+// name: one that closed again is listed for an hour.
 func (s *Server) Breakers() []BreakerInfo {
 	now := loop.Now()
 	s.breakers.mu.Lock()
 	defer s.breakers.mu.Unlock()
 	var out []BreakerInfo
 	for script, b := range s.breakers.list {
-		st := b.Status(now)
-		out = append(out, BreakerInfo{
-			Name: script.Name, Version: script.Version, SHA: script.SHA, State: st.State,
-			Since: time.Now().Add(-time.Duration(now - st.Since)), Kills: st.Kills, Total: st.Total, Left: st.Left,
-		})
+		out = append(out, infoOf(script, b, now))
 	}
+	slices.SortFunc(out, func(a, b BreakerInfo) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.SHA, b.SHA))
+	})
 	return out
+}
+
+func infoOf(script *Script, b *watchdog.Breaker, now int64) BreakerInfo {
+	st := b.Status(now)
+	return BreakerInfo{
+		Name: script.Name, Version: script.Version, SHA: script.SHA, State: st.State,
+		Since: time.Now().Add(-time.Duration(now - st.Since)), Kills: st.Kills, Total: st.Total, Left: st.Left,
+	}
+}
+
+// Breaker is the state of a script's breaker, and whether it is known to be
+// other than closed.
+func (s *Server) Breaker(script *Script) (BreakerInfo, bool) {
+	b := script.breaker.Load()
+	if b == nil || b.Closed() {
+		return BreakerInfo{}, false
+	}
+	return infoOf(script, b, loop.Now()), true
+}
+
+// ResetBreakers closes the breakers that Breakers lists and match picks. It
+// returns how many match picked.
+func (s *Server) ResetBreakers(match func(*Script) bool) (picked int) {
+	now := loop.Now()
+	s.breakers.mu.Lock()
+	for script, b := range s.breakers.list {
+		if match(script) {
+			picked++
+			b.Reset(now)
+			s.log.Warn("breaker closed by an operator", "script", script.Label(), "version", script.Version, "sha", script.SHA)
+		}
+	}
+	s.breakers.mu.Unlock()
+	s.sweepBreakers(now)
+	return picked
 }
 
 // breakerKept is how long a closed breaker stays listed.

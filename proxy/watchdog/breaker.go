@@ -136,6 +136,13 @@ func (b *Breaker) Tried(now int64, ran bool) {
 	}
 }
 
+// Reset closes it, for somebody who knows better.
+func (b *Breaker) Reset(now int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.close(now)
+}
+
 func (b *Breaker) close(now int64) {
 	b.state, b.since, b.trial = metrics.BreakerClosed, now, false
 	b.strikes = b.strikes[:0]

@@ -4,8 +4,12 @@ package protect
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +136,70 @@ func TestCallsPastTheirDeadlineOpenABreakerAlsoWhereTheyCanNotBeKilled(t *testin
 				t.Error("nobody was told that the threshold is too high")
 			}
 		})
+	}
+}
+
+// tell runs a command of the command line on the proxy's admin listener, and returns what it prints.
+func (p *proxy) tell(args ...string) (string, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "SCRIPTPROXY_ADMIN="+p.admin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestOpenBreakerIsShownAndCanBeClosed(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, quickly(script("moody", []string{"return 'v1'", moodyBody}, "class", "write", "breaker", breaker("1m", "none")))...)
+	c := p.dial()
+	if status, body := p.get("/api/v1/breakers"); status != 200 || strings.Join(strings.Fields(body), "") != `{"breakers":[]}` {
+		t.Errorf("before: %d %s", status, body)
+	}
+	if out, err := p.tell("script", "reset-breaker", "moody"); err == nil || !strings.Contains(out, "no breaker of moody has opened on this proxy") {
+		t.Errorf("a reset before: %v, %s", err, out)
+	}
+	for range 3 {
+		runAway(t, c, "moody", "bad")
+	}
+	status, body := p.get("/api/v1/breakers")
+	var got struct {
+		Breakers []struct {
+			Script, Version, SHA, State string
+			Since                       time.Time
+			OpenFor                     float64 `json:"open_for_seconds"`
+			Kills, Total                int
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || len(got.Breakers) != 1 {
+		t.Fatalf("GET /api/v1/breakers: %d %v %s", status, err, body)
+	}
+	b := got.Breakers[0]
+	if b.Script != "moody" || b.Version != "v2" || b.SHA != registry.SHA([]byte(moodyBody)) || b.State != "open" || b.Kills != 3 || b.Total != 3 ||
+		b.OpenFor <= 0 || b.OpenFor > 60 || time.Since(b.Since) > time.Minute {
+		t.Errorf("GET /api/v1/breakers: %+v", b)
+	}
+	for _, args := range [][]string{{"script", "ls"}, {"script", "show", "moody"}} {
+		if out, err := p.tell(args...); err != nil || !regexp.MustCompile(`v2 open, \d+s more|v2 open, 1m0s more`).MatchString(out) {
+			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	if out, err := p.tell("script", "reset-breaker", "moody", "v1"); err == nil {
+		t.Errorf("a reset of a version whose breaker is closed: %s", out)
+	}
+	if got := do(t, c, "EVALSHA", "moody", 0, "good"); !isError(got, "breaker open") {
+		t.Errorf("before the reset: %v", got)
+	}
+	if out, err := p.tell("script", "reset-breaker", "moody", "v2"); err != nil || out != "moody v2: its calls run again\n" {
+		t.Errorf("the reset: %v, %s", err, out)
+	}
+	if got := do(t, c, "EVALSHA", "moody", 0, "good"); got != int64(1) {
+		t.Errorf("after the reset: %v", got)
+	}
+	if _, body := p.get("/api/v1/breakers"); !strings.Contains(body, `"state": "closed"`) {
+		t.Errorf("after the reset: %s", body)
+	}
+	if n := p.counted("script_breaker_state", `script="moody",version="v2"`); n != 0 {
+		t.Errorf("after the reset the metric says %v", n)
 	}
 }
 

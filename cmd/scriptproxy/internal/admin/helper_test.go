@@ -73,6 +73,18 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 			Registry: reg, Instance: "here",
 			Changed: func(context.Context, registry.Result) []string { return nil },
 			Use:     useOf,
+			Breakers: func() []api.Breaker {
+				return []api.Breaker{
+					{Script: "transfer", Version: "v2", SHA: strings.Repeat("c", 40), State: api.BreakerOpen, Since: time.Now(), OpenFor: 12.5, Kills: 3, Total: 7},
+					{SHA: strings.Repeat("a", 40), State: api.BreakerClosed, Since: time.Now()},
+				}
+			},
+			ResetBreaker: func(r api.BreakerReset) error {
+				if r.Script != "transfer" {
+					return &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "no breaker of it has opened"}
+				}
+				return nil
+			},
 			Cache: func(context.Context) (*api.Cache, error) {
 				return &api.Cache{
 					Nodes:        []api.CacheNode{{Node: "n1", Role: "primary", Up: true, Scripts: 3, Memory: 4096, Alive: 2, AliveBytes: 20}},
@@ -95,7 +107,8 @@ func useOf(scripts []*registry.Script) [][]api.Use {
 	out := make([][]api.Use, len(scripts))
 	for i, s := range scripts {
 		for _, v := range s.Versions {
-			out[i] = append(out[i], api.Use{Version: v.ID, Bytes: len(v.Body), Calls: 7, LastUsed: time.Now(), Nodes: []api.NodeUse{{Node: "n1", Loaded: true}}})
+			out[i] = append(out[i], api.Use{Version: v.ID, Bytes: len(v.Body), Calls: 7, LastUsed: time.Now(), Nodes: []api.NodeUse{{Node: "n1", Loaded: true}},
+				Breaker: &api.Breaker{Script: s.Name, Version: v.ID, SHA: v.SHA, State: api.BreakerHalfOpen, Since: time.Now()}})
 		}
 	}
 	return out

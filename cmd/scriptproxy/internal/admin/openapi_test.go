@@ -159,6 +159,12 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET", "/api/v1/fleet", "", "Fleet"},
 		{"GET", "/api/v1/wait", "", "Fleet"},
 		{"GET", "/api/v1/cache", "", "Cache"},
+		{"GET", "/api/v1/breakers", "", "Breakers"},
+		{"POST", "/api/v1/breakers/reset", `{"script": "transfer", "version": "v2"}`, "Breakers"},
+		{"POST", "/api/v1/breakers/reset", `{"script": "other"}`, "Error"},
+		{"POST", "/api/v1/breakers/reset", `{"version": "v2"}`, "Error"},
+		{"POST", "/api/v1/breakers/reset", `{"script": "transfer", "sha": "` + strings.Repeat("c", 40) + `"}`, "Error"},
+		{"POST", "/api/v1/breakers/reset", ``, "Error"},
 	}
 	for _, step := range steps {
 		what := step.method + " " + step.path

@@ -63,6 +63,9 @@ func (s *Server) routes() []route {
 		post("/api/v1/policy/learn", s.learn),
 		{"DELETE", "/api/v1/policy/learn", accessAdmin, http.HandlerFunc(s.stopLearning)},
 
+		get("/api/v1/breakers", s.breakers),
+		post("/api/v1/breakers/reset", s.resetBreaker),
+
 		get("/api/v1/cache", s.cache),
 		post("/api/v1/cache/compact", s.compact),
 	}

@@ -83,6 +83,7 @@ type Use struct {
 	Calls    uint64    `json:"calls"`
 	LastUsed time.Time `json:"last_used,omitzero"`
 	Nodes    []NodeUse `json:"nodes,omitempty"`
+	Breaker  *Breaker  `json:"breaker,omitempty"` // left out while it is closed
 }
 
 // NodeUse is a version on one node.

@@ -95,6 +95,7 @@ func (a *App) use(scripts []*registry.Script) [][]api.Use {
 			u := api.Use{Version: v.ID, Bytes: len(v.Body), Calls: calls[metrics.ScriptVersion{Script: s.Name, Version: v.ID}]}
 			if known := a.scripts.known[versionKey{s.Name, v.ID, v.SHA}]; known != nil {
 				u.Nodes = nodeUse(known, nodes, s.Kind == registry.KindScript)
+				u.Breaker = a.breakerOfVersion(known)
 				for _, n := range u.Nodes {
 					if n.LastUsed.After(u.LastUsed) {
 						u.LastUsed = n.LastUsed

@@ -48,6 +48,7 @@ func scriptCommand(streams Streams) *urfave.Command {
 			scriptDiff(streams),
 			scriptAudit(streams),
 			scriptWait(streams),
+			scriptResetBreaker(streams),
 			scriptCache(streams),
 			scriptCompact(streams),
 			scriptLint(streams),

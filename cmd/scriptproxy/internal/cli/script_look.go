@@ -19,7 +19,8 @@ func scriptLs(streams Streams) *urfave.Command {
 		Name:  "ls",
 		Usage: "list the scripts",
 		Description: "DECLARED is the version that the configuration makes active. Where another\n" +
-			"was made active at run time, that holds until the declared one changes.",
+			"was made active at run time, that holds until the declared one changes.\n" +
+			"BREAKER is what refuses calls of a version on the proxy that is asked.",
 		Flags: adminFlags(&urfave.StringSliceFlag{Name: "tag", Usage: "only scripts with `TAG`; may be given several times"}),
 		Action: look(func(ctx context.Context, c *client.Client, cmd *urfave.Command) error {
 			list, err := c.Scripts(ctx, cmd.StringSlice("tag"))
@@ -29,9 +30,9 @@ func scriptLs(streams Streams) *urfave.Command {
 			if cmd.Bool("json") {
 				return printJSON(streams.Out, list)
 			}
-			t := &table{header: []string{"name", "versions", "active", "previous", "canary", "declared", "calls", "used", "changed"}}
+			t := &table{header: []string{"name", "versions", "active", "previous", "canary", "declared", "breaker", "calls", "used", "changed"}}
 			for _, s := range list.Scripts {
-				t.add(s.Name, strconv.Itoa(len(s.Versions)), orDash(s.Active), orDash(s.Previous), canaryText(s.Canary), declaredText(&s.Script),
+				t.add(s.Name, strconv.Itoa(len(s.Versions)), orDash(s.Active), orDash(s.Previous), canaryText(s.Canary), declaredText(&s.Script), breakersText(&s),
 					strconv.FormatUint(s.Calls(), 10), ago(s.LastUsed()), changeText(&s.Script))
 			}
 			if err := t.print(streams.Out); err != nil {
@@ -92,6 +93,7 @@ func showScript(streams Streams, s *api.Script) error {
 	field("previous", s.Previous)
 	field("canary", canaryText(s.Canary))
 	field("declared", declaredText(&s.Script))
+	field("breaker", breakersText(s))
 	field("changed", changeText(&s.Script))
 	field("why", s.Why)
 	field("revision", strconv.FormatUint(s.Revision, 10))

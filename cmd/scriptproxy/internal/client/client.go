@@ -104,6 +104,12 @@ func (c *Client) Cache(ctx context.Context) (*api.Cache, error) {
 	return get[api.Cache](ctx, c, "/api/v1/cache", nil)
 }
 
+// ResetBreaker closes breakers of the proxy, and returns what its breakers are
+// then.
+func (c *Client) ResetBreaker(ctx context.Context, reset api.BreakerReset) (*api.Breakers, error) {
+	return send[api.Breakers](ctx, c, http.MethodPost, "/api/v1/breakers/reset", 0, reset)
+}
+
 // Change runs an operation on a script: "versions" (load), "activate", "rollback"
 // and so on. With a revision other than 0 it is refused when the script has changed
 // since.

@@ -26,6 +26,10 @@ type Desk struct {
 	Changed func(context.Context, registry.Result) []string
 	// Use tells how the versions of scripts are used here.
 	Use func([]*registry.Script) [][]api.Use
+	// Breakers lists the breakers that have opened lately, and ResetBreaker closes
+	// those of a script.
+	Breakers     func() []api.Breaker
+	ResetBreaker func(api.BreakerReset) error
 	// Cache tells what the nodes hold in their script caches.
 	Cache func(context.Context) (*api.Cache, error)
 	// Compact empties the nodes' script caches and loads again what is in use. It
