@@ -46,8 +46,7 @@ func (b *Bridge) Accept(ctx context.Context, nc net.Conn, config *tls.Config) (f
 
 // Dial connects to a server with TLS, and returns a descriptor as Accept does.
 // ctx bounds connecting and the handshake together.
-func (b *Bridge) Dial(ctx context.Context, network, address string, config *tls.Config) (fd int, err error) {
-	var d net.Dialer
+func (b *Bridge) Dial(ctx context.Context, d *net.Dialer, network, address string, config *tls.Config) (fd int, err error) {
 	nc, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return -1, err

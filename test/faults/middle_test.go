@@ -4,6 +4,7 @@ package faults
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -55,7 +56,9 @@ func newMiddle(t *testing.T, s *redisserver.Server) *middle {
 // admit accepts connections.
 func (m *middle) admit() {
 	m.t.Helper()
-	ln, err := net.Listen("tcp", m.addr)
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // which takes no filters; see part
+	ln, err := plain.Listen(context.Background(), "tcp", m.addr)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -76,12 +76,13 @@ const maxUnsent = 8 << 20
 
 // dialer connects to nodes, with TLS where configured.
 type dialer struct {
+	net    *net.Dialer
 	tls    *edge.ClientTLS // nil without
 	bridge *edge.Bridge
 }
 
 func newDialer(u config.Upstream, b *edge.Bridge, logger *slog.Logger) (*dialer, error) {
-	d := &dialer{bridge: b}
+	d := &dialer{net: loop.Dialer(u.TCPUserTimeout), bridge: b}
 	if !u.TLS.Enabled {
 		return d, nil
 	}
@@ -100,10 +101,9 @@ func newDialer(u config.Upstream, b *edge.Bridge, logger *slog.Logger) (*dialer,
 func (d *dialer) conn(ctx context.Context, addr string) (net.Conn, error) {
 	network, address := config.SplitAddress(addr)
 	if d.tls == nil {
-		var nd net.Dialer
-		return nd.DialContext(ctx, network, address)
+		return d.net.DialContext(ctx, network, address)
 	}
-	td := tls.Dialer{Config: d.tls.For(address)}
+	td := tls.Dialer{NetDialer: d.net, Config: d.tls.For(address)}
 	return td.DialContext(ctx, network, address)
 }
 
@@ -111,7 +111,7 @@ func (d *dialer) conn(ctx context.Context, addr string) (net.Conn, error) {
 func (d *dialer) fd(ctx context.Context, addr string) (int, error) {
 	if d.tls != nil {
 		network, address := config.SplitAddress(addr)
-		return d.bridge.Dial(ctx, network, address, d.tls.For(address))
+		return d.bridge.Dial(ctx, d.net, network, address, d.tls.For(address))
 	}
 	c, err := d.conn(ctx, addr)
 	if err != nil {

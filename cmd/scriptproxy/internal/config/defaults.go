@@ -10,6 +10,7 @@ func Default() *Config {
 		Upstream: Upstream{
 			Primary:        "127.0.0.1:6379",
 			ConnectTimeout: time.Second,
+			TCPUserTimeout: 10 * time.Second,
 			PollInterval:   100 * time.Millisecond,
 			Reconnect:      Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second},
 			Links:          Links{MaxPending: 16384, DedicatedMax: 5000, DedicatedIdle: 16},

@@ -24,6 +24,11 @@ type Upstream struct {
 	TLS ClientTLS `yaml:"tls"`
 	// Longest time to connect, with TLS and AUTH.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// Longest time in which the server's machine acknowledges nothing, neither a
+	// request nor a probe of a connection that is silent. Then the connection is
+	// lost, and who waits on it is told. A server that is only slow is not meant:
+	// its kernel answers. 0 leaves it to the kernel, which takes 15 minutes or more.
+	TCPUserTimeout time.Duration `yaml:"tcp_user_timeout"`
 	// How often each node is asked for its role, its offset and its health.
 	PollInterval time.Duration `yaml:"poll_interval"`
 	// Waits between attempts to connect again. They double from min to max,

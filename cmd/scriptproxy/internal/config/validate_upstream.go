@@ -17,6 +17,9 @@ func checkUpstream(c *Config, r *report) {
 	}
 	checkClientTLS(r, "upstream.tls", &u.TLS)
 	positive(r, "upstream.connect_timeout", u.ConnectTimeout)
+	if u.TCPUserTimeout < time.Second && u.TCPUserTimeout != 0 {
+		r.problem("upstream.tcp_user_timeout", "%s is too short; 1s is the least, and 0 switches it off", u.TCPUserTimeout)
+	}
 	if u.PollInterval < 10*time.Millisecond {
 		r.problem("upstream.poll_interval", "%s is too short; 10ms is the least", u.PollInterval)
 	}
