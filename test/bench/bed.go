@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 // bed is everything that runs during the measurements of load: one server and the targets in front of it.
 type bed struct {
 	server  *redisserver.Process
+	replica *redisserver.Process // for the configuration that needs one
 	admin   *redisserver.Client
 	sha     string
 	targets []*target
@@ -56,14 +58,27 @@ func (b *bed) prepare(o options, names []string) error {
 	if b.sha, ok = reply.(string); !ok {
 		return fmt.Errorf("load the script: %v", reply)
 	}
+	if slices.Contains(names, protected) {
+		if b.replica, err = startReplica(b.server); err != nil {
+			return err
+		}
+	}
 	for _, name := range names {
-		t, err := startTarget(name, b.server.Port(), o)
+		t, err := b.start(name, o)
 		if err != nil {
 			return err
 		}
 		b.targets = append(b.targets, t)
 	}
 	return nil
+}
+
+func (b *bed) start(name string, o options) (*target, error) {
+	replicaPort := 0
+	if b.replica != nil {
+		replicaPort = b.replica.Port()
+	}
+	return startTarget(name, b.server.Port(), replicaPort, o)
 }
 
 // fill writes every key that GET reads, with SET in one pipeline.
@@ -156,6 +171,9 @@ func (b *bed) close() {
 	}
 	if b.admin != nil {
 		b.admin.Close()
+	}
+	if b.replica != nil {
+		b.replica.Close()
 	}
 	b.server.Close()
 }

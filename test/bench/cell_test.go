@@ -164,7 +164,7 @@ func TestFlagsAreChecked(t *testing.T) {
 }
 
 func TestMissingProxyBinaryIsNamed(t *testing.T) {
-	_, err := startTarget(scriptproxy, 1, options{proxy: "no/such/scriptproxy"})
+	_, err := startTarget(scriptproxy, 1, 0, options{proxy: "no/such/scriptproxy"})
 	if err == nil || !strings.Contains(err.Error(), "make build") {
 		t.Errorf("got %v", err)
 	}

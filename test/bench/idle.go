@@ -49,7 +49,7 @@ func measureIdle(ctx context.Context, o options, names []string, progress io.Wri
 }
 
 func idleThrough(ctx context.Context, name string, serverPort int, o options) ([]idleResult, error) {
-	t, err := startTarget(name, serverPort, o)
+	t, err := startTarget(name, serverPort, 0, o)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type options struct {
 	requests int     // a fixed number of requests per cell instead, when not 0
 	only     string
 	targets  string
+	configs  string
 	smoke    bool
 	proxy    string // path of the scriptproxy binary
 	config   string // extra lines for the proxy's configuration
@@ -63,6 +64,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.IntVar(&o.requests, "requests", 0, "requests per cell, instead of -seconds")
 	fs.StringVar(&o.only, "only", "", "comma-separated comparisons to run, each a part of a title such as 'EVALSHA, 50 clients, pipeline 16'; 'idle' is the memory of idle connections")
 	fs.StringVar(&o.targets, "targets", strings.Join(targetNames, ","), "comma-separated targets")
+	fs.StringVar(&o.configs, "configs", "plain", "comma-separated configurations of scriptproxy, each measured through a proxy of its own: "+configNames())
 	fs.BoolVar(&o.smoke, "smoke", false, "one round of tiny cells, to see that everything works; the figures mean nothing")
 	fs.StringVar(&o.proxy, "proxy", "bin/scriptproxy", "the scriptproxy program")
 	fs.StringVar(&o.config, "config", "", "file with further lines for scriptproxy's configuration")
@@ -93,6 +95,9 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	names, err := chooseTargets(o.targets)
+	if err == nil {
+		names, err = withConfigs(names, o.configs)
+	}
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@ func (rep *report) write(w io.Writer, s style) error {
 	}
 	rep.writeMachine(d)
 	rep.writeLoads(d)
+	rep.writeVariants(d)
 	rep.writeIdle(d)
 	if !rep.Smoke {
 		rep.writeGoals(d)

@@ -80,7 +80,7 @@ func cellsOf(b *bed, g group) []cell {
 	var cells []cell
 	for _, t := range b.targets {
 		cells = append(cells, cell{target: t, command: g.command})
-		if t.name == scriptproxy && g.command.name == evalsha.name {
+		if isScriptproxy(t.name) && g.command.name == evalsha.name {
 			cells = append(cells, cell{target: t, command: evalshaByName})
 		}
 	}

@@ -53,8 +53,9 @@ func chooseTargets(list string) ([]string, error) {
 	return ordered, nil
 }
 
-// startTarget starts the named proxy in front of the server at serverPort and waits until a command comes through.
-func startTarget(name string, serverPort int, o options) (*target, error) {
+// startTarget starts the named proxy in front of the server at serverPort, which may have a replica, and waits until a command comes
+// through.
+func startTarget(name string, serverPort, replicaPort int, o options) (*target, error) {
 	t := &target{name: name, port: serverPort}
 	if name == direct {
 		return t, nil
@@ -77,7 +78,7 @@ func startTarget(name string, serverPort int, o options) (*target, error) {
 	}
 	defer releaseAdmin()
 
-	args, err := commandLine(name, dir, port, adminPort, serverPort, o)
+	args, err := commandLine(name, dir, port, adminPort, serverPort, replicaPort, o)
 	if err == nil {
 		err = t.start(args)
 	}
@@ -89,9 +90,9 @@ func startTarget(name string, serverPort int, o options) (*target, error) {
 }
 
 // commandLine writes the named proxy's configuration to dir and returns how to start it.
-func commandLine(name, dir string, port, adminPort, serverPort int, o options) ([]string, error) {
+func commandLine(name, dir string, port, adminPort, serverPort, replicaPort int, o options) ([]string, error) {
 	switch name {
-	case scriptproxy:
+	case scriptproxy, protected, governed:
 		program, err := filepath.Abs(o.proxy)
 		if err != nil {
 			return nil, err
@@ -109,16 +110,20 @@ func commandLine(name, dir string, port, adminPort, serverPort int, o options) (
 		if err != nil {
 			return nil, err
 		}
+		upstream, sections, settings, err := variantConfig(name, dir, replicaPort)
+		if err != nil {
+			return nil, err
+		}
 		config, err := writeFile(dir, "scriptproxy.yaml", fmt.Sprintf(`listen: [127.0.0.1:%d]
 admin: {listen: 127.0.0.1:%d}
 upstream:
   primary: 127.0.0.1:%d
-scripts:
+%s%sscripts:
   list:
     - name: %s
       active: v1
       versions: {v1: {file: %s}}
-%s`, port, adminPort, serverPort, scriptName, script, extra))
+%s%s`, port, adminPort, serverPort, upstream, sections, scriptName, script, settings, extra))
 		return []string{program, "serve", "-config", config}, err
 
 	case twemproxy:
