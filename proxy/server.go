@@ -35,6 +35,8 @@ type Options struct {
 	Loops int
 	// Upstreams are the sets of servers; there is at least one.
 	Upstreams []Upstream
+	// Spare are places for servers that are added later; see AddNode.
+	Spare []*topology.Node
 	// ListenerUpstreams says, for each listener, where its sessions begin; the
 	// first where it has none.
 	ListenerUpstreams []int
@@ -118,18 +120,19 @@ func New(o Options) (*Server, error) {
 	for _, u := range o.Upstreams {
 		nodes = append(nodes, u.Topology.View().All...)
 	}
+	places := append(nodes[:len(nodes):len(nodes)], o.Spare...)
 	for i, u := range o.Upstreams {
-		known := newKnownScripts(o.KnownScripts, o.KnownBytes, len(nodes), o.Loops, o.Analyse)
+		known := newKnownScripts(o.KnownScripts, o.KnownBytes, len(places), o.Loops, o.Analyse)
 		s.backends = append(s.backends, &backend{Upstream: u, index: i, known: known})
 	}
-	s.down = make([]bool, len(nodes))
-	for _, n := range nodes {
-		s.nodes = append(s.nodes, o.Metrics.Node(n.Addr))
+	s.down, s.nodes = make([]bool, len(places)), make([]metrics.NodeID, len(places))
+	for i, n := range nodes {
+		s.nodes[i] = o.Metrics.Node(n.Addr)
 	}
 	s.gen.Store(o.First)
 	s.onBreaker = o.OnBreaker
 	s.dog = watchdog.New(watchdog.Options{
-		Nodes: nodes, Dial: s.dialNode, ConnectTimeout: o.ConnectTimeout, Now: loop.Now,
+		Nodes: nodes, Spare: o.Spare, Dial: s.dialNode, ConnectTimeout: o.ConnectTimeout, Now: loop.Now,
 		Metrics: o.Metrics, Logger: o.Logger, Free: s.nodeFree, Opened: s.breakerOpened,
 	})
 	o.Metrics.OnCollectRunning(s.dog.Collect)
@@ -150,7 +153,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	for _, l := range g.Loops() {
-		s.workers = append(s.workers, newWorker(s, l, up, nodes))
+		s.workers = append(s.workers, newWorker(s, l, up, places))
 	}
 	g.Start()
 	s.dog.Start()

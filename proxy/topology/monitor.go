@@ -48,7 +48,10 @@ type Options struct {
 	// Changed hears of a new View or of a node's change of state, on the
 	// node's goroutine.
 	Changed func(v *View, n *Node)
-	Logger  *slog.Logger
+	// Left hears of a node that is asked no more since it was taken away. It
+	// may be nil.
+	Left   func(n *Node)
+	Logger *slog.Logger
 }
 
 // ErrLater is what Options.Prepare returns to be asked again with the next
@@ -60,6 +63,7 @@ type Monitor struct {
 	opts      Options
 	view      atomic.Pointer[View]
 	hello     atomic.Pointer[Hello]
+	greeted   atomic.Pointer[Node] // who said hello
 	authless  atomic.Bool
 	authKnown atomic.Bool
 	noneFrom  atomic.Int64 // since when there is no primary
@@ -67,8 +71,15 @@ type Monitor struct {
 	mu      sync.Mutex // roles, history
 	history []mark
 	replID  string
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+
+	polls pollers
+}
+
+// pollers are the goroutines that ask the nodes.
+type pollers struct {
+	mu     sync.Mutex
+	closed bool
+	ends   map[*Node]func() // ends a node's goroutine, and waits for it
 }
 
 // mark says that the primary's offset was at least this at that time.
@@ -120,17 +131,12 @@ func (m *Monitor) NoPrimaryFor(now int64) time.Duration { return since(m.noneFro
 // Start asks every node once, and then goes on polling until Close. It
 // returns when each was heard or failed, or when ctx ends.
 func (m *Monitor) Start(ctx context.Context) {
-	run, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
-	heard := make(chan struct{}, len(m.View().All))
-	for _, n := range m.View().All {
-		m.wg.Add(1)
-		go func() {
-			defer m.wg.Done()
-			m.pollNode(run, n, heard)
-		}()
+	nodes := m.View().All
+	heard := make(chan struct{}, len(nodes))
+	for _, n := range nodes {
+		m.watch(n, heard)
 	}
-	for range m.View().All {
+	for range nodes {
 		select {
 		case <-heard:
 		case <-ctx.Done():
@@ -139,12 +145,56 @@ func (m *Monitor) Start(ctx context.Context) {
 	}
 }
 
+// watch begins to ask a node; heard is told when it was asked once. After
+// Close it does nothing.
+func (m *Monitor) watch(n *Node, heard chan<- struct{}) {
+	p := &m.polls
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	if p.ends == nil {
+		p.ends = make(map[*Node]func())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.pollNode(ctx, n, heard)
+	}()
+	p.ends[n] = func() { cancel(); <-done }
+}
+
+// unwatch asks a node no more.
+func (m *Monitor) unwatch(n *Node) {
+	p := &m.polls
+	p.mu.Lock()
+	end := p.ends[n]
+	delete(p.ends, n)
+	p.mu.Unlock()
+	if end == nil {
+		return
+	}
+	end()
+	if m.opts.Left != nil {
+		m.opts.Left(n)
+	}
+}
+
 // Close stops polling and waits.
 func (m *Monitor) Close() {
-	if m.cancel != nil {
-		m.cancel()
+	p := &m.polls
+	p.mu.Lock()
+	p.closed = true
+	ends := p.ends
+	p.ends = nil
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, end := range ends {
+		wg.Go(end)
 	}
-	m.wg.Wait()
+	wg.Wait()
 }
 
 // Client makes a client for a node with the proxy's own user. It neither
@@ -248,7 +298,8 @@ func (p *poller) poll(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	if err == nil && (p.connected || p.runID == "") {
+	isNew := p.n == p.m.View().Primary && p.n != p.m.greeted.Load()
+	if err == nil && (p.connected || p.runID == "" || isNew) {
 		p.connected = false
 		err = p.identify(ctx)
 	}
@@ -331,6 +382,7 @@ func (p *poller) identify(ctx context.Context) error {
 	hello.ask(ctx, p.client)
 	if p.n == p.m.View().Primary {
 		p.m.hello.Store(hello)
+		p.m.greeted.Store(p.n)
 		p.checkAuth(ctx, p.m.opts.Now())
 	}
 	return nil
@@ -471,16 +523,7 @@ func (m *Monitor) elect() {
 		}
 	}
 	if primary != old.Primary {
-		m.replID, m.history = "", nil
-		for _, n := range old.All {
-			n.caughtUp.Store(0)
-		}
-		switch {
-		case primary == nil:
-			m.noneFrom.Store(m.opts.Now())
-		default:
-			m.noneFrom.Store(0)
-		}
+		m.primaryChanged(v)
 		if m.opts.Logger != nil {
 			if primary == nil {
 				m.opts.Logger.Error("no primary", "reason", why)
@@ -490,6 +533,20 @@ func (m *Monitor) elect() {
 		}
 	}
 	m.view.Store(v)
+}
+
+// primaryChanged forgets what was known by the offsets of another primary. mu
+// is held.
+func (m *Monitor) primaryChanged(v *View) {
+	m.replID, m.history = "", nil
+	for _, n := range v.All {
+		n.caughtUp.Store(0)
+	}
+	if v.Primary == nil {
+		m.noneFrom.Store(m.opts.Now())
+	} else {
+		m.noneFrom.Store(0)
+	}
 }
 
 func conflict(claims []*Node) string {

@@ -55,6 +55,7 @@ type Node struct {
 	linkUp     atomic.Bool
 	readScript atomic.Bool
 	flushing   atomic.Bool
+	gone       atomic.Bool
 	lastErr    atomic.Pointer[string]
 }
 
@@ -65,6 +66,23 @@ func NewNode(addr string, index int, now int64) *Node {
 	n.epoch.Store(1)
 	n.downSince.Store(now)
 	return n
+}
+
+// Gone reports that the server was taken out of the configuration: nothing
+// new is sent there.
+func (n *Node) Gone() bool { return n.gone.Load() }
+
+// comeBack forgets what was known of the server before it was gone: it may
+// have been started anew meanwhile.
+func (n *Node) comeBack(now int64) {
+	n.LostScripts(n.Epoch())
+	n.role.Store(uint32(RoleUnknown))
+	n.caughtUp.Store(0)
+	n.lag.Store(0)
+	n.lagBytes.Store(0)
+	n.lastErr.Store(nil)
+	n.downSince.Store(now)
+	n.gone.Store(false)
 }
 
 // Role is what the server last said it was.

@@ -301,6 +301,27 @@ func (p *Pool) FailShared(n *topology.Node, err error) {
 	}
 }
 
+// Retire closes the links to a node that was taken away: those that rest, or,
+// when it is over, all but those that are lent. It reports whether any is left
+// that the pool has.
+func (p *Pool) Retire(n *topology.Node, over bool, err error) (left bool) {
+	for _, g := range p.groups {
+		for n.Index < len(g.idle) && len(g.idle[n.Index]) > 0 {
+			g.idle[n.Index][0].Fail(errIdle)
+		}
+		switch l := g.Existing(n); {
+		case l == nil:
+		case l.pending == 0:
+			l.Fail(errIdle)
+		case over:
+			l.Fail(err)
+		default:
+			left = true
+		}
+	}
+	return left
+}
+
 var errIdle = errors.New("idle")
 
 // Sweep closes dedicated links that nobody needed for long, and links of
@@ -454,7 +475,7 @@ const steady = 100 * time.Millisecond
 // A server that deletes a user ends the user's connections, and nothing else
 // would tell of it the sessions that are idle.
 func (g *Group) relink(l *Link, err error) {
-	if l.Dedicated || l.readySince == 0 || g.Sessions == 0 || g.key.Identity.Anonymous() ||
+	if l.Node.Gone() || l.Dedicated || l.readySince == 0 || g.Sessions == 0 || g.key.Identity.Anonymous() ||
 		errors.Is(err, errIdle) || errors.Is(err, loop.ErrStopped) ||
 		g.pool.loop.Now()-l.readySince < int64(steady) {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,9 @@ import (
 
 // Options are what a Dog is made of; all are required.
 type Options struct {
-	// Nodes have their place in it by their Index.
-	Nodes []*topology.Node
+	// Nodes have their place in it by their Index, and so have Spare ones
+	// behind them, which are left alone until Watch.
+	Nodes, Spare []*topology.Node
 	// Dial opens an authenticated connection to a node.
 	Dial           func(ctx context.Context, n *topology.Node) (net.Conn, error)
 	ConnectTimeout time.Duration
@@ -45,8 +47,10 @@ type Dog struct {
 	opts     Options
 	killers  []*killer
 	settings atomic.Pointer[applied]
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	ends   map[*killer]func() // ends its goroutine, and waits for it
 }
 
 // applied are settings with the number of their change.
@@ -57,9 +61,9 @@ type applied struct {
 
 // New makes a Dog that does not watch yet.
 func New(o Options) *Dog {
-	d := &Dog{opts: o}
+	d := &Dog{opts: o, ends: make(map[*killer]func())}
 	d.settings.Store(&applied{})
-	for _, n := range o.Nodes {
+	for _, n := range slices.Concat(o.Nodes, o.Spare) {
 		d.killers = append(d.killers, &killer{
 			dog: d, node: n, running: newRunning(n, o.Free),
 			reports: make(chan overdue, 64), poke: make(chan struct{}, 1),
@@ -70,17 +74,53 @@ func New(o Options) *Dog {
 
 // Start begins to watch.
 func (d *Dog) Start() {
+	for _, n := range d.opts.Nodes {
+		d.Watch(n)
+	}
+}
+
+// Watch begins to watch a node that was spare, or unwatched.
+func (d *Dog) Watch(n *topology.Node) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.killers[n.Index]
+	if d.closed || d.ends[k] != nil {
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	d.cancel = cancel
-	for _, k := range d.killers {
-		d.wg.Go(func() { k.loop(ctx) })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.loop(ctx)
+	}()
+	d.ends[k] = func() { cancel(); <-done }
+}
+
+// Unwatch gives a node up that was taken away, and the connection to it. What
+// runs there is left to end by itself.
+func (d *Dog) Unwatch(n *topology.Node) {
+	d.mu.Lock()
+	k := d.killers[n.Index]
+	end := d.ends[k]
+	delete(d.ends, k)
+	d.mu.Unlock()
+	if end != nil {
+		end()
 	}
 }
 
 // Close stops watching, and waits.
 func (d *Dog) Close() {
-	d.cancel()
-	d.wg.Wait()
+	d.mu.Lock()
+	d.closed = true
+	ends := d.ends
+	d.ends = nil
+	d.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, end := range ends {
+		wg.Go(end)
+	}
+	wg.Wait()
 }
 
 // Apply takes over settings.

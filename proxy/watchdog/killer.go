@@ -64,11 +64,7 @@ type hit struct {
 func (o *overdue) over() bool { return !o.orphan && o.run.Over() }
 
 func (k *killer) loop(ctx context.Context) {
-	defer func() {
-		if k.conn != nil {
-			k.conn.close()
-		}
-	}()
+	defer k.drop()
 	k.wait = reconnectMin
 	for ctx.Err() == nil {
 		if k.conn == nil && (k.dog.wanted() || len(k.cases) > 0) {

@@ -88,6 +88,25 @@ func (r *reloaded) post() {
 	}
 }
 
+// proxyClients is how many connections a server has whose line in CLIENT LIST holds text, without those of replication and the
+// test's own.
+func proxyClients(s *redisserver.Server, text string) int {
+	n := 0
+	for line := range strings.Lines(s.Do("CLIENT", "LIST", "TYPE", "normal").(string)) {
+		if strings.Contains(line, text) && !strings.Contains(line, "cmd=client") {
+			n++
+		}
+	}
+	return n
+}
+
+// readCalls is how often a server was asked for scripts in the form that replicas are.
+func readCalls(s *redisserver.Server) int {
+	n := 0
+	fmt.Sscanf(s.Info("commandstats")["cmdstat_evalsha_ro"], "calls=%d,", &n)
+	return n
+}
+
 // welcomes tells whether one client more is served.
 func (r *reloaded) welcomes() bool {
 	nc := r.raw("unix", r.socket())
@@ -108,7 +127,7 @@ func (r *reloaded) countsAsSlow(c *client) bool {
 // TestReloadsOfEveryKindUnder500BusyClientsCostNobodyAnError changes each thing that a reload may change, by each way of asking for
 // one. Every reply of every client is looked at, and no connection may end.
 func TestReloadsOfEveryKindUnder500BusyClientsCostNobodyAnError(t *testing.T) {
-	primary, replica := redisserver.StartPair(t)
+	primary, replica := redisserver.StartPair(t, redisserver.UnixSocket())
 	ca, otherCA := certificates.NewAuthority(t, "ca"), certificates.NewAuthority(t, "other")
 	trusted := trust(ca)
 	trusted.RootCAs.AppendCertsFromPEM(otherCA.PEM())
@@ -161,6 +180,14 @@ func TestReloadsOfEveryKindUnder500BusyClientsCostNobodyAnError(t *testing.T) {
 		{"the limit on clients to more", func() { r.maxClients = 10000 }, r.welcomes},
 		{"slow_after to less than a call takes", func() { r.slowAfter = "1us" }, func() bool { return r.countsAsSlow(own) }},
 		{"slow_after to more", func() { r.slowAfter = "10s" }, func() bool { return !r.countsAsSlow(own) }},
+		{"the replica, taken away", func() { r.replicas = nil }, func() bool { return proxyClients(replica, "") == 0 }},
+		{"the replica, added", func() { r.replicas = []string{replica.Addr()} }, func() bool {
+			before := readCalls(replica)
+			own.do("EVALSHA", "look", 1, "nothing") // others have always just written
+			return readCalls(replica) > before
+		}},
+		{"the primary's address, to a socket", func() { r.primary = "unix:" + primary.Socket() }, func() bool { return proxyClients(primary, "addr=127.0.0.1:") == 0 }},
+		{"the primary's address, to a port", func() { r.primary = primary.Addr() }, func() bool { return proxyClients(primary, "addr="+primary.Socket()) == 0 }},
 	}
 	ways := []struct {
 		name string

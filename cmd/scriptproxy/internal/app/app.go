@@ -23,6 +23,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/edge"
+	"github.com/scriptproxy/scriptproxy/proxy/loop"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
 
@@ -41,7 +42,8 @@ type App struct {
 	metrics   *metrics.Metrics
 	slow      *metrics.SlowLog
 	upstreams upstreams
-	preparing chan struct{} // as many as nodes are being prepared
+	places    *topology.Places // for servers that a reload adds
+	preparing chan struct{}    // as many as nodes are being prepared
 	loads     loads
 	server    *proxy.Server
 	registry  *registry.Registry
@@ -120,7 +122,9 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	}
 	a.upstreams = a.newUpstreams(cfg, dial)
 	nodes := a.upstreams.nodes()
-	a.scripts = newCatalog(len(nodes), a.metrics, cfg.Scripts)
+	a.places = topology.NewPlaces(len(nodes), loop.Now())
+	spare := a.places.Spare()
+	a.scripts = newCatalog(len(nodes)+len(spare), a.metrics, cfg.Scripts)
 	for _, n := range nodes {
 		a.metrics.Node(n.Addr)
 	}
@@ -140,7 +144,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	}
 	first := proxy.NewGeneration(0, a.settings(), a.commands, proxy.NewScriptTable(nil, nil, nil))
 	a.server, err = proxy.New(proxy.Options{
-		Loops: loops, Upstreams: a.upstreams.forProxy(cfg), ListenerUpstreams: listenerUpstreams(cfg), Metrics: a.metrics, SlowLog: a.slow,
+		Loops: loops, Upstreams: a.upstreams.forProxy(cfg), Spare: spare, ListenerUpstreams: listenerUpstreams(cfg), Metrics: a.metrics, SlowLog: a.slow,
 		Upstream: upstreamOptions(cfg, dial), Service: cfg.Auth.Mode == config.AuthService, First: first,
 		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
 		Analyse: a.classify, Load: a.loadOne, Trace: trace, Logger: logger,
@@ -295,18 +299,24 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	nodes, err := a.proposeNodes(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	if _, err := a.registry.Declare(ctx, declared(cfg)); err != nil {
+		a.cancelNodes(nodes)
 		return err
 	}
 	a.secure(cfg.Listen, secured)
 	a.mu.Lock()
-	if cfg.Auth.Mode != a.cfg.Auth.Mode {
-		a.log.Warn("auth.mode changes with a restart only", "mode", a.cfg.Auth.Mode)
+	for _, key := range restartOnly(a.cfg, cfg) {
+		a.log.Warn("this changes with a restart only", "key", key)
 	}
 	a.cfg, a.users, a.government.spec = cfg, clients, rules
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
 	a.publish()
+	a.applyNodes(nodes)
 	a.lookAtWall(ctx)
 	return a.governs()
 }

@@ -85,6 +85,13 @@ func (w *wall) set(addr string, n nodeWall) (changed bool) {
 	return changed
 }
 
+// forget drops what is known of a server that was taken away.
+func (w *wall) forget(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.nodes, addr)
+}
+
 // warnings are for readiness: each once, with the servers that it is about
 // when it is not about all.
 func (w *wall) warnings() []string {

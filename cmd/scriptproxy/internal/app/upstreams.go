@@ -39,7 +39,7 @@ func (a *App) newUpstreams(cfg *config.Config, dial *dialer) upstreams {
 			Dial:         dial.conn,
 			PollInterval: set.PollInterval, SilentAfter: silentAfter,
 			GoneAfter: max(cfg.PingGrace, goneAfter), ConnectTimeout: set.ConnectTimeout,
-			Now: loop.Now, Prepare: a.prepare, Changed: a.nodeChanged, Logger: log,
+			Now: loop.Now, Prepare: a.prepare, Changed: a.nodeChanged, Left: a.nodeLeft, Logger: log,
 		})
 		index += 1 + len(set.Replicas)
 		all = append(all, &upstreamSet{name: set.Name, monitor: m})
