@@ -3,6 +3,7 @@
 # make test         all tests under the race detector, against real Redis servers
 # make bench        the benchmark against twemproxy, haproxy and bare Redis; BENCHFLAGS="-help" lists what can be chosen
 # make bench-docs   the same, written to docs/benchmarks.md
+# make bench-sizing what a proxy with 5,000 scripts and 1,000 sessions needs, written to docs/sizing.md
 # make lint         gofmt, go vet, staticcheck, and who may import whom
 # make fuzz         every fuzz target for FUZZTIME
 # make docs-check   links and commands in the documents, and that those which are generated are current
@@ -30,7 +31,7 @@ LDFLAGS  := -s -w $(if $(VERSION),-X github.com/scriptproxy/scriptproxy/cmd/scri
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build cross demo test test-compat bench bench-docs bench-smoke lint fuzz docs-check clean
+.PHONY: build cross demo test test-compat bench bench-docs bench-sizing bench-smoke lint fuzz docs-check clean
 
 build:
 	$(BUILD) -o bin/scriptproxy ./cmd/scriptproxy
@@ -58,14 +59,20 @@ bin/bench: FORCE
 bench: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker haproxy
 	bin/bench $(BENCHFLAGS)
+	bin/bench -sizing -rounds 3 -seconds 1
 
 bench-docs: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker haproxy
 	bin/bench $(BENCHFLAGS) -markdown docs/benchmarks.md
 
+bench-sizing: build bin/bench
+	@.ci/packages redis-server redis-benchmark
+	bin/bench -sizing -rounds 3 -seconds 1 -markdown docs/sizing.md
+
 bench-smoke: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker haproxy
 	bin/bench -smoke
+	bin/bench -smoke -sizing
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:"; echo "$$unformatted"; exit 1; fi

@@ -33,6 +33,7 @@ type options struct {
 	targets  string
 	configs  string
 	smoke    bool
+	sizing   bool
 	proxy    string // path of the scriptproxy binary
 	config   string // extra lines for the proxy's configuration
 	markdown string
@@ -66,6 +67,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.targets, "targets", strings.Join(targetNames, ","), "comma-separated targets")
 	fs.StringVar(&o.configs, "configs", "plain", "comma-separated configurations of scriptproxy, each measured through a proxy of its own: "+configNames())
 	fs.BoolVar(&o.smoke, "smoke", false, "one round of tiny cells, to see that everything works; the figures mean nothing")
+	fs.BoolVar(&o.sizing, "sizing", false, "instead of the comparisons, measure what a proxy with 5,000 scripts and 1,000 sessions needs; -markdown is then a document that has a place for it")
 	fs.StringVar(&o.proxy, "proxy", "bin/scriptproxy", "the scriptproxy program")
 	fs.StringVar(&o.config, "config", "", "file with further lines for scriptproxy's configuration")
 	fs.StringVar(&o.markdown, "markdown", "", "write the report as Markdown to this file too")
@@ -93,6 +95,9 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err := raiseFileLimit(maxConnections + 500); err != nil {
 		return err
+	}
+	if o.sizing {
+		return runSizing(ctx, o, stdout, stderr)
 	}
 	names, err := chooseTargets(o.targets)
 	if err == nil {
@@ -136,6 +141,21 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	if o.json != "" {
 		return rep.writeFile(o.json, rep.writeJSON)
+	}
+	return nil
+}
+
+// runSizing is run for -sizing.
+func runSizing(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	r, err := measureSizing(ctx, o, stderr)
+	if err != nil {
+		return err
+	}
+	if err := r.write(stdout, terminal); err != nil {
+		return err
+	}
+	if o.markdown != "" {
+		return r.writeInto(o.markdown)
 	}
 	return nil
 }

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFiguresTakeTheirPlaceInADocument(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sizing.md")
+	r := &sizing{
+		Sizes: sizes{Scripts: 5000, Sessions: 1000, Scrapes: 50}, Empty: 20 << 20, Loaded: 30 << 20,
+		Scrape: spread{P50: 8 * time.Millisecond}, Loads: []sizedLoad{{Title: "GET, 50 clients, pipeline 1", Unread: 7.25, Read: 7.5, Percent: 3.4, Counting: 25}},
+	}
+	for range 2 { // also over figures that are there
+		if _, err := os.Stat(path); err != nil {
+			if err := os.WriteFile(path, []byte("before\n"+sizingBegin+"old\n"+sizingEnd+"after\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.writeInto(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	if !strings.HasPrefix(text, "before\n"+sizingBegin) || !strings.HasSuffix(text, sizingEnd+"after\n") || strings.Contains(text, "old") {
+		t.Errorf("the document is\n%s", text)
+	}
+	for _, want := range []string{"| 10.0 MiB | 2,097 B |", "| 8.0 ms |", "| 72.5 ms | 0.25 ms |", "| 75.0 ms ", "| +3.4 % |"} {
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("the document lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestDocumentWithoutAPlaceForFiguresIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other.md")
+	if err := os.WriteFile(path, []byte("text\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(sizing).writeInto(path); err == nil || !strings.Contains(err.Error(), "has no place for the figures") {
+		t.Errorf("the error is %v", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "text\n" {
+		t.Errorf("the document is %q", b)
+	}
+}
