@@ -4,7 +4,6 @@ package protect
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +30,7 @@ type crowd struct {
 	samples []sample
 	texts   map[string]string // one error text for each code
 	counts  map[string]int    // errors so far, by code
+	phases  []stats           // of report
 }
 
 // gather starts n clients of the proxy that repeat ask. A client that loses its connection stops, and fails the test.
@@ -101,27 +101,22 @@ func (w *crowd) report(phases ...phase) map[string]int {
 	w.stop()
 	fails := map[string]int{}
 	for _, p := range phases {
-		var took []time.Duration
-		here := map[string]int{}
+		var here []sample
 		for _, s := range w.samples {
-			if s.began.Before(p.from) || !s.began.Before(p.to) {
-				continue
-			}
-			took = append(took, s.took)
-			if s.fail != "" {
-				fails[s.fail]++
-				here[s.fail]++
+			if !s.began.Before(p.from) && s.began.Before(p.to) {
+				here = append(here, s)
 			}
 		}
-		if len(took) == 0 {
+		if len(here) == 0 {
 			w.t.Errorf("%s, %s: no request", w.name, p.name)
 			continue
 		}
-		slices.Sort(took)
-		at := func(share float64) time.Duration {
-			return took[min(len(took)-1, int(share*float64(len(took))))].Round(10 * time.Microsecond)
+		sum := statsOf(here)
+		w.phases = append(w.phases, sum)
+		for code, n := range sum.fails {
+			fails[code] += n
 		}
-		w.t.Logf("%-22s %-7s %6d requests, p50 %8v, p99 %8v, longest %8v, errors %v", w.name, p.name, len(took), at(.5), at(.99), at(1), here)
+		w.t.Logf("%-22s %-7s %v", w.name, p.name, sum)
 	}
 	if n := fails["connection"]; n > 0 {
 		w.t.Errorf("%s: %d clients lost their connections: %s", w.name, n, w.texts["connection"])

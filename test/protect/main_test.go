@@ -34,5 +34,12 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "protect: build the program: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	status := m.Run()
+	if *write && status == 0 {
+		if err := writeMeasured(); err != nil {
+			fmt.Fprintln(os.Stderr, "protect: write what was measured:", err)
+			return 1
+		}
+	}
+	return status
 }

@@ -65,12 +65,14 @@ func newScene(t *testing.T, opts ...option) *scene {
 	return s
 }
 
-// report ends the scene: what happened lasted from from to to.
-func (s *scene) report(from, to time.Time) (plain, readers map[string]int) {
+// report ends the scene: what lasted from from to to, with that outcome.
+func (s *scene) report(what, outcome string, from, to time.Time) (plain, readers map[string]int) {
 	s.t.Helper()
 	time.Sleep(500 * time.Millisecond)
 	phases := during(s.start, from, to, time.Now())
-	return s.plain.report(phases...), s.readers.report(phases...)
+	plain, readers = s.plain.report(phases...), s.readers.report(phases...)
+	measured = append(measured, scenario{what, fmt.Sprintf("%s after %s ms", outcome, milliseconds(to.Sub(from))), s.plain.phases, s.readers.phases})
+	return plain, readers
 }
 
 // kills is how many kills of a script ended with a result.
@@ -103,7 +105,7 @@ func TestEndlessLoopIsKilledAtItsDeadlineAndNobodyElseFails(t *testing.T) {
 	if a.took < deadline {
 		t.Errorf("killed after %v, before its deadline of %v", a.took, deadline)
 	}
-	plain, readers := s.report(from, to)
+	plain, readers := s.report("endless loop", "killed", from, to)
 	if len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
 	}
@@ -132,7 +134,7 @@ func TestScriptThatHasWrittenIsWaitedForAndOthersAreTold(t *testing.T) {
 	if got := s.primary.Do("EXISTS", "other"); got != int64(0) {
 		t.Errorf("what was refused has run")
 	}
-	plain, readers := s.report(from, to)
+	plain, readers := s.report("loop that has written", "could not be killed; ended by itself", from, to)
 	delete(plain, "BUSY")
 	if len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
@@ -156,7 +158,7 @@ func TestScriptThatCatchesItsKillIsReported(t *testing.T) {
 	if a.reply != "survived" || s.primary.Do("GET", "c") != "survived" {
 		t.Errorf("the script: %v", a.reply)
 	}
-	if plain, readers := s.report(from, to); len(plain) > 0 || len(readers) > 0 {
+	if plain, readers := s.report("loop inside a pcall on one line", "caught its kill, and went on to its end", from, to); len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
 	}
 	s.p.eventually("count the kill", func() error {
@@ -170,7 +172,7 @@ func TestScriptThatCatchesItsKillIsReported(t *testing.T) {
 func TestScriptInsideOneLongCommandGetsNoKill(t *testing.T) {
 	s := newScene(t, script("keys", []string{keysBody}, "class", "write"), set("limits.busy_wait", "1s"))
 	long := strings.Repeat("a", 100)
-	if got := s.primary.Do("DEBUG", "POPULATE", 800_000, long); got != "OK" {
+	if got := s.primary.Do("DEBUG", "POPULATE", 1_200_000, long); got != "OK" {
 		t.Fatalf("DEBUG POPULATE: %v", got)
 	}
 	s.start = time.Now()
@@ -185,7 +187,7 @@ func TestScriptInsideOneLongCommandGetsNoKill(t *testing.T) {
 	if a.took < deadline+200*time.Millisecond {
 		t.Errorf("KEYS took only %v; nothing was shown", a.took)
 	}
-	plain, readers := s.report(from, to)
+	plain, readers := s.report("one long KEYS", "nothing can kill it; ended by itself", from, to)
 	delete(plain, "BUSY")
 	if len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
@@ -210,7 +212,7 @@ func TestFunctionThatRunsAwayIsKilled(t *testing.T) {
 	if a.took < deadline {
 		t.Errorf("killed after %v, before its deadline of %v", a.took, deadline)
 	}
-	if plain, readers := s.report(from, to); len(plain) > 0 || len(readers) > 0 {
+	if plain, readers := s.report("FCALL that runs away", "killed", from, to); len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
 	}
 	if n := s.kills("unregistered", "killed"); n != 1 {
@@ -241,7 +243,7 @@ func TestScriptPastTheProxyIsNotKilled(t *testing.T) {
 		t.Errorf("the script past the proxy: %v", a.reply)
 	}
 	to := time.Now()
-	plain, readers := s.report(from, to)
+	plain, readers := s.report("endless script past the proxy", "not ours to kill; killed by an operator", from, to)
 	delete(plain, "BUSY")
 	if len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
