@@ -184,7 +184,7 @@ func (s *session) trackFor(r *resp.Request, at int, id uint64) bool {
 	if s.head != nil {
 		return s.hold(holdDrain)
 	}
-	if st := s.dedicate(); st != routed {
+	if st := s.ownLink(); st != routed {
 		return st == answered
 	}
 	args := make([]string, r.Len())

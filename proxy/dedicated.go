@@ -66,13 +66,18 @@ func (s *session) dedicate() routing {
 	return routed
 }
 
+// ownLink sees that the session has a link of its own, to a node that can take
+// a request.
+func (s *session) ownLink() routing {
+	if st := s.awaitOwn(); st != routed {
+		return st
+	}
+	return s.dedicate()
+}
+
 // own sends a request on the session's dedicated link.
 func (s *session) own(r *resp.Request, kind pendingKind) (*pending, bool) {
-	st := s.awaitOwn()
-	if st == routed {
-		st = s.dedicate()
-	}
-	if st != routed {
+	if st := s.ownLink(); st != routed {
 		return nil, st == answered
 	}
 	p := s.w.newPending(s, kind)
@@ -121,11 +126,7 @@ func (s *session) block(r *resp.Request) bool {
 	if s.state&inMulti != 0 {
 		return s.forward(r, false)
 	}
-	st := s.awaitOwn()
-	if st == routed {
-		st = s.dedicate()
-	}
-	if st != routed {
+	if st := s.ownLink(); st != routed {
 		return st == answered
 	}
 	s.ded.AskServerID()
@@ -153,7 +154,7 @@ func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
 		kind = kindMulti
 	}
 	if kind == kindMulti {
-		if st := s.dedicate(); st != routed {
+		if st := s.ownLink(); st != routed {
 			return st == answered
 		}
 		if s.askRights() {
