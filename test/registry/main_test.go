@@ -13,10 +13,13 @@ import (
 )
 
 var (
-	repetitions = flag.Int("repetitions", 25, "how often the time to the last proxy's switch is measured")
-	markdown    = flag.String("markdown", "", "write the table of these times to a file")
-	kills       = flag.Int("kills", 12, "how often a proxy is killed in the middle of a change")
-	clients     = flag.Int("clients", 0, "clients in a closed loop; 0: 1000, or 200 under the race detector")
+	repetitions   = flag.Int("repetitions", 25, "how often the time to the last proxy's switch is measured")
+	markdown      = flag.String("markdown", "", "write the table of these times to a file")
+	kills         = flag.Int("kills", 12, "how often a proxy is killed in the middle of a change")
+	scaleServers  = flag.Int("servers", 5, "servers behind one proxy in the test of its scale")
+	scaleScripts  = flag.Int("scripts", 300, "scripts on each of them")
+	scaleMarkdown = flag.String("scale-markdown", "", "write the figures of that test to a file")
+	clients       = flag.Int("clients", 0, "clients in a closed loop; 0: 1000, or 200 under the race detector")
 )
 
 // patience bounds every wait for something that takes milliseconds on an idle machine.

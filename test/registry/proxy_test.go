@@ -37,6 +37,8 @@ type proxy struct {
 	cmd     *exec.Cmd
 	exited  <-chan struct{}
 	stopped bool
+	// patience is for commands that take longer than others.
+	patience time.Duration
 }
 
 // newProxy writes a configuration: settings, and the addresses of listeners and nodes.
@@ -192,7 +194,7 @@ type result struct {
 // cli runs a command of the program against this proxy.
 func (p *proxy) cli(args ...string) result {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), max(patience, p.patience))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command, args...)
 	var out, errs bytes.Buffer
