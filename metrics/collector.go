@@ -172,8 +172,14 @@ func (m *Metrics) collectNodes(ch chan<- prometheus.Metric) {
 		if v := n.reconnects.Load(); v != 0 || n.up.Load() != 0 {
 			send(ch, defLinkReconnects, float64(v), n.label)
 		}
+		if v := n.conflicts.Load(); v != 0 || n.up.Load() != 0 {
+			send(ch, defPrimaryConflicts, float64(v), n.label)
+		}
 		if n.gone.Load() {
 			continue
+		}
+		if offset := n.offset.Load(); offset >= 0 {
+			send(ch, defUpstreamOffset, float64(offset), n.label)
 		}
 		if up := n.up.Load(); up != 0 {
 			send(ch, defUpstreamUp, float64(up-1), n.label, rolePairs[n.role.Load()])

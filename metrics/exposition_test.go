@@ -52,6 +52,7 @@ func populated(t testing.TB, o Options) *Metrics {
 	m.UpstreamBusy(node, false)
 	m.ReplicaLag(node, 42, .5)
 	m.UpstreamScripts(node, 7, 4096)
+	m.UpstreamOffset(node, 12345, 2)
 	m.Kill(ids[0], KillUnkillable)
 	m.Breaker(ids[0], BreakerOpen)
 	m.RegistryRevision(17)

@@ -97,6 +97,10 @@ var (
 		"Whether a node answers (1) or not (0), with its role.", labelNode, labelRole)
 	defUpstreamBusy = define(gaugeType, "Nodes", "upstream_busy",
 		"Whether a node is busy with a script and refuses commands (1) or not (0).", labelNode)
+	defPrimaryConflicts = define(counterType, "Nodes", "primary_conflicts_total",
+		"Times that a node said it is the primary while another did too. Meanwhile neither gets traffic.", labelNode)
+	defUpstreamOffset = define(gaugeType, "Nodes", "upstream_offset_bytes",
+		"A node's own replication offset: of two that say they are the primary, the one with the newer data has the larger one.", labelNode)
 	defReplicaLagBytes = define(gaugeType, "Nodes", "replica_lag_bytes",
 		"How far a replica's replication offset is behind its primary's.", labelNode)
 	defReplicaLagSeconds = define(gaugeType, "Nodes", "replica_lag_seconds",

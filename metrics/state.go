@@ -39,6 +39,8 @@ type node struct {
 	lagSeconds   atomicFloat  // negative is not known
 	cached       atomic.Int64 // negative is not known
 	scriptMemory atomic.Int64 // negative is not known
+	offset       atomic.Int64 // negative is not known
+	conflicts    atomic.Uint64
 	links        [numLinkKinds]atomic.Int64
 	reconnects   atomic.Uint64
 }
@@ -57,6 +59,7 @@ func (n *node) forget() {
 	n.lagSeconds.store(-1)
 	n.cached.Store(-1)
 	n.scriptMemory.Store(-1)
+	n.offset.Store(-1)
 }
 
 // Sessions adds delta to the number of open sessions. What is positive is also
@@ -107,6 +110,15 @@ func (m *Metrics) UpstreamScripts(n NodeID, cached, bytes int64) {
 	e := m.ids.node(n)
 	e.cached.Store(cached)
 	e.scriptMemory.Store(bytes)
+}
+
+// UpstreamOffset says how far a node's replication stream has come, and how
+// often the node has said that it is the primary while another did too. A
+// negative offset is "not known" and is not exposed.
+func (m *Metrics) UpstreamOffset(n NodeID, offset int64, conflicts uint64) {
+	e := m.ids.node(n)
+	e.offset.Store(offset)
+	e.conflicts.Store(conflicts)
 }
 
 // NodeGone stops exposing the gauges of a node which left the topology, until

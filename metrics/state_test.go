@@ -23,6 +23,7 @@ func TestANodesGaugesFollowItsRoleAndLeaveWithIt(t *testing.T) {
 	m.ReplicaLag(n, 100, 1.5)
 	m.UpstreamBusy(n, true)
 	m.UpstreamScripts(n, 3, 300)
+	m.UpstreamOffset(n, 1000, 2)
 	m.Links(n, LinkControl, 1)
 	m.LinkReconnect(n)
 	got := values(t, m.Registry())
@@ -32,6 +33,8 @@ func TestANodesGaugesFollowItsRoleAndLeaveWithIt(t *testing.T) {
 	expect(t, got, "upstream_busy{node=a:1}", 1)
 	expect(t, got, "upstream_cached_scripts{node=a:1}", 3)
 	expect(t, got, "upstream_script_memory_bytes{node=a:1}", 300)
+	expect(t, got, "upstream_offset_bytes{node=a:1}", 1000)
+	expect(t, got, "primary_conflicts_total{node=a:1}", 2)
 	expect(t, got, "links{kind=control,node=a:1}", 1)
 	expect(t, got, "links{kind=shared,node=a:1}", 0)
 
@@ -49,6 +52,7 @@ func TestANodesGaugesFollowItsRoleAndLeaveWithIt(t *testing.T) {
 	expectAbsent(t, got, "upstream_")
 	expectAbsent(t, got, "links{")
 	expect(t, got, "link_reconnects_total{node=a:1}", 1)
+	expect(t, got, "primary_conflicts_total{node=a:1}", 2)
 
 	m.UpstreamUp(m.Node("a:1"), RoleReplica, true)
 	expect(t, values(t, m.Registry()), "upstream_up{node=a:1,role=replica}", 1)

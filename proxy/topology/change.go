@@ -81,7 +81,7 @@ func (c *Change) check(old *View) error {
 	}
 	switch {
 	case len(claims) > 1:
-		return errors.New(conflict(claims))
+		return errors.New(conflict(claims, nil))
 	case len(claims) == 0 && old.Primary != nil && old.Primary.Up() && slices.Contains(c.removed, old.Primary):
 		var why []string
 		for _, n := range c.all {

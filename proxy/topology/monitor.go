@@ -71,6 +71,7 @@ type Monitor struct {
 	mu      sync.Mutex // roles, history
 	history []mark
 	replID  string
+	last    *Node // that alone said it is the primary, now or before
 
 	polls pollers
 }
@@ -451,6 +452,7 @@ func (m *Monitor) take(n *Node, f map[string]string, started int64) {
 		n.linkUp.Store(true)
 		offset := number(f["master_repl_offset"])
 		n.offset.Store(offset)
+		n.replicas.Store(number(f["connected_slaves"]))
 		n.lagBytes.Store(0)
 		n.lag.Store(0)
 		if n != m.View().Primary {
@@ -511,7 +513,11 @@ func (m *Monitor) elect() {
 		primary, why = claims[0], ""
 	default:
 		primary = nil
-		why = conflict(claims)
+		why = conflict(claims, m.last)
+	}
+	m.contest(old.All, claims)
+	if len(claims) == 1 {
+		m.last = primary
 	}
 	if primary == old.Primary && why == old.Why {
 		return
@@ -547,18 +553,6 @@ func (m *Monitor) primaryChanged(v *View) {
 	} else {
 		m.noneFrom.Store(0)
 	}
-}
-
-func conflict(claims []*Node) string {
-	best := claims[0]
-	var names []string
-	for _, n := range claims {
-		names = append(names, n.Addr)
-		if n.Offset() > best.Offset() {
-			best = n
-		}
-	}
-	return fmt.Sprintf("%s all say they are the primary, %s with the newest offset", strings.Join(names, " and "), best.Addr)
 }
 
 func isBusy(err error) bool { return strings.HasPrefix(err.Error(), "BUSY ") }

@@ -52,6 +52,9 @@ type Node struct {
 	lagBytes   atomic.Int64
 	lag        atomic.Int64
 	offset     atomic.Int64
+	replicas   atomic.Int64
+	contested  bool // the monitor's own, under its lock
+	conflicts  atomic.Uint64
 	linkUp     atomic.Bool
 	readScript atomic.Bool
 	flushing   atomic.Bool
@@ -165,6 +168,13 @@ func (n *Node) Lag() time.Duration { return time.Duration(n.lag.Load()) }
 
 // Offset is the server's own replication offset at the last poll.
 func (n *Node) Offset() int64 { return n.offset.Load() }
+
+// Replicas is how many replicas a primary had at the last poll.
+func (n *Node) Replicas() int64 { return n.replicas.Load() }
+
+// Conflicts is how often the node began to say that it is the primary while
+// another said so too, or another began while it did.
+func (n *Node) Conflicts() uint64 { return n.conflicts.Load() }
 
 // LinkUp reports that a replica is connected to its primary.
 func (n *Node) LinkUp() bool { return n.linkUp.Load() }

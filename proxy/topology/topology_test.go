@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -99,14 +100,17 @@ func TestTwoWhoSayTheyArePrimaryAreNoneUntilClear(t *testing.T) {
 	m, clock := monitored(t, 1)
 	a, b := m.View().All[0], m.View().All[1]
 	up(a, RolePrimary)
+	m.elect()
 	up(b, RolePrimary)
 	b.offset.Store(7)
+	a.replicas.Store(2)
+	m.elect()
 	m.elect()
 	v := m.View()
 	if v.Primary != nil {
 		t.Fatalf("primary %s", v.Primary.Addr)
 	}
-	if want := "a:1 and r0:1 all say they are the primary, r0:1 with the newest offset"; v.Why != want {
+	if want := "a:1 and r0:1 all say they are the primary, r0:1 with the newest offset, a:1 with the most replicas (2), and a:1 was it until now"; v.Why != want {
 		t.Fatalf("why %q, want %q", v.Why, want)
 	}
 	*clock += 5
@@ -117,6 +121,15 @@ func TestTwoWhoSayTheyArePrimaryAreNoneUntilClear(t *testing.T) {
 	m.elect()
 	if m.View().Primary != a || m.NoPrimaryFor(*clock) != 0 {
 		t.Fatal("one claim is left, and there is no primary")
+	}
+	if a.Conflicts() != 1 || b.Conflicts() != 1 {
+		t.Fatalf("%d and %d conflicts were counted, of one", a.Conflicts(), b.Conflicts())
+	}
+	b.role.Store(uint32(RolePrimary))
+	a.replicas.Store(0)
+	m.elect()
+	if a.Conflicts() != 2 || b.Conflicts() != 2 || !strings.Contains(m.View().Why, "no one with a replica") {
+		t.Fatalf("%d and %d conflicts were counted, of two: %s", a.Conflicts(), b.Conflicts(), m.View().Why)
 	}
 }
 

@@ -120,6 +120,28 @@ func TestTwoPrimariesGetNoTrafficUntilItIsClear(t *testing.T) {
 	if got := do(t, c, "GET", "k"); !isError(got, "UNAVAILABLE") {
 		t.Errorf("a read: %v", got)
 	}
+	// b has the newer data, a the clients: both are told, here and in the metrics.
+	if got := do(t, c, "SET", "k", 2); !isError(got, b.Addr()+" with the newest offset", "and "+a.Addr()+" was it until now") {
+		t.Errorf("what speaks for whom: %v", got)
+	}
+	for _, s := range []*redisserver.Server{a, b} {
+		if n := p.counted("primary_conflicts_total", fmt.Sprintf("node=%q", s.Addr())); n != 1 {
+			t.Errorf("%v conflicts of %s were counted", n, s.Addr())
+		}
+		if up := p.counted("upstream_up", fmt.Sprintf("node=%q,role=\"primary\"", s.Addr())); up != 1 {
+			t.Errorf("%s is not shown as a primary that is up", s.Addr())
+		}
+	}
+	p.eventually("show which has the newer data", func() error {
+		m := p.metrics()
+		of := func(s *redisserver.Server) float64 {
+			return m[fmt.Sprintf("scriptproxy_upstream_offset_bytes{node=%q}", s.Addr())]
+		}
+		if of(b) <= of(a) || of(a) == 0 {
+			return fmt.Errorf("offsets %v and %v", of(a), of(b))
+		}
+		return nil
+	})
 	if status, body := p.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "all say they are the primary") {
 		t.Errorf("/readyz: %d %s", status, body)
 	}

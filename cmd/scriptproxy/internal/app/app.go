@@ -353,6 +353,7 @@ func (a *App) nodeChanged(_ *topology.View, n *topology.Node) {
 		a.metrics.ReplicaLag(id, n.LagBytes(), n.Lag().Seconds())
 	}
 	a.metrics.UpstreamUp(id, role, n.Up())
+	a.metrics.UpstreamOffset(id, n.Offset(), n.Conflicts())
 	a.metrics.UpstreamBusy(id, a.server.NodeBusy(n))
 	a.server.NodeChanged(n)
 }
