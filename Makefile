@@ -3,6 +3,8 @@
 # make test         all tests under the race detector, against real Redis servers
 # make bench        the benchmark against twemproxy, haproxy and bare Redis; BENCHFLAGS="-help" lists what can be chosen
 # make bench-docs   the same, written to docs/benchmarks.md
+# make bench-configs  scriptproxy with protection, with a policy and with fast pipelining beside the plain one, written there too
+# make bench-registry a fleet of five rolled back 1,000 times, and 10,000 scripts on 100 servers, written there too
 # make bench-sizing what a proxy with 5,000 scripts and 1,000 sessions needs, written to docs/sizing.md
 # make lint         gofmt, go vet, staticcheck, and who may import whom
 # make fuzz         every fuzz target for FUZZTIME
@@ -31,7 +33,7 @@ LDFLAGS  := -s -w $(if $(VERSION),-X github.com/scriptproxy/scriptproxy/cmd/scri
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build cross demo test test-compat bench bench-docs bench-sizing bench-smoke lint fuzz docs-check clean
+.PHONY: build cross demo test test-compat bench bench-docs bench-configs bench-registry bench-sizing bench-smoke lint fuzz docs-check clean
 
 build:
 	$(BUILD) -o bin/scriptproxy ./cmd/scriptproxy
@@ -64,6 +66,15 @@ bench: build bin/bench
 bench-docs: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker haproxy
 	bin/bench $(BENCHFLAGS) -markdown docs/benchmarks.md
+
+bench-configs: build bin/bench
+	@.ci/packages redis-server redis-benchmark nutcracker
+	bin/bench -configs plain,protected,policy,fast -targets scriptproxy,twemproxy -only '50 clients' $(BENCHFLAGS) -markdown docs/benchmarks.md -place configurations
+
+bench-registry:
+	@.ci/packages redis-server
+	$(GO) test ./test/registry -count=1 -timeout 30m -run 'FleetSwitches|ManyScriptsOnManyServers' -repetitions 1000 -servers 100 -scripts 10000 \
+	  -markdown $(CURDIR)/docs/benchmarks.md -scale-markdown $(CURDIR)/docs/benchmarks.md
 
 bench-sizing: build bin/bench
 	@.ci/packages redis-server redis-benchmark

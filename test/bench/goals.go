@@ -48,15 +48,16 @@ func (rep *report) goals() []goal {
 		default:
 			continue
 		}
-		for _, byName := range []bool{false, true} {
-			r, found := g.row(scriptproxy, byName)
-			if !found {
+		for _, row := range []struct {
+			target string
+			byName bool
+			title  string
+		}{{scriptproxy, false, ""}, {scriptproxy, true, ", by name"}, {fast, false, ", pipelining: fast"}, {fast, true, ", pipelining: fast, by name"}} {
+			r, found := g.row(row.target, row.byName)
+			if !found || row.target == fast && (g.Command != evalsha.name || g.Pipeline == 1) {
 				continue
 			}
-			title := g.Title
-			if byName {
-				title += ", by name"
-			}
+			title := g.Title + row.title
 			goals = append(goals, goal{what: "proxy CPU ÷ twemproxy's: " + title, measured: g.ratio(proxyCPU, r, twemproxy), limit: limit, format: "%.2f"})
 			if g.Command == get.name && g.Pipeline == 1 {
 				goals = append(goals,

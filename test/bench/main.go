@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/scriptproxy/scriptproxy/test/figures"
 )
 
 // maxConnections is what the server is set up for: 10,000 idle connections, or 1,000 busy ones through every target, and some more. A
@@ -37,6 +39,7 @@ type options struct {
 	proxy    string // path of the scriptproxy binary
 	config   string // extra lines for the proxy's configuration
 	markdown string
+	place    string
 	json     string
 	idle     []int
 }
@@ -67,10 +70,11 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.targets, "targets", strings.Join(targetNames, ","), "comma-separated targets")
 	fs.StringVar(&o.configs, "configs", "plain", "comma-separated configurations of scriptproxy, each measured through a proxy of its own: "+configNames())
 	fs.BoolVar(&o.smoke, "smoke", false, "one round of tiny cells, to see that everything works; the figures mean nothing")
-	fs.BoolVar(&o.sizing, "sizing", false, "instead of the comparisons, measure what a proxy with 5,000 scripts and 1,000 sessions needs; -markdown is then a document that has a place for it")
+	fs.BoolVar(&o.sizing, "sizing", false, "instead of the comparisons, measure what a proxy with 5,000 scripts and 1,000 sessions needs")
 	fs.StringVar(&o.proxy, "proxy", "bin/scriptproxy", "the scriptproxy program")
 	fs.StringVar(&o.config, "config", "", "file with further lines for scriptproxy's configuration")
-	fs.StringVar(&o.markdown, "markdown", "", "write the report as Markdown to this file too")
+	fs.StringVar(&o.markdown, "markdown", "", "put the report as Markdown into its place in this document too")
+	fs.StringVar(&o.place, "place", "comparison", "the place in the document: see package figures")
 	fs.StringVar(&o.json, "json", "", "write every single measurement as JSON to this file too")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -135,7 +139,11 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.markdown != "" {
-		if err := rep.writeFile(o.markdown, func(w io.Writer) error { return rep.write(w, markdown) }); err != nil {
+		var text strings.Builder
+		if err := rep.write(&text, markdown); err != nil {
+			return err
+		}
+		if err := figures.Put(o.markdown, o.place, text.String()); err != nil {
 			return err
 		}
 	}
@@ -155,7 +163,7 @@ func runSizing(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.markdown != "" {
-		return r.writeInto(o.markdown)
+		return r.putInto(o.markdown)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (d *document) printf(format string, args ...any) {
 
 func (d *document) heading(level int, text string) {
 	if d.style == markdown {
-		d.printf("\n%s %s\n\n", strings.Repeat("#", level), text)
+		d.printf("\n%s %s\n\n", strings.Repeat("#", level+1), text)
 		return
 	}
 	d.printf("\n%s\n%s\n", text, strings.Repeat("-", len([]rune(text))))
@@ -50,14 +50,12 @@ func (d *document) table(t *table) {
 	}
 }
 
-// write writes the report as a table for a terminal or as the text of docs/benchmarks.md.
+// write writes the report as a table for a terminal or as text for docs/benchmarks.md.
 func (rep *report) write(w io.Writer, s style) error {
 	d := &document{w: w, style: s}
 	if s == markdown {
-		d.printf("# Benchmarks\n\n")
-		d.printf("Written by `make bench-docs`; do not edit. All figures of this page are from one run: scriptproxy, twemproxy and haproxy (TCP mode,\n" +
-			"one thread), each in front of the same redis-server without persistence, and that server itself (direct), all on\n" +
-			"one machine together with redis-benchmark.\n")
+		d.printf("All figures of this part are from one run: scriptproxy, twemproxy and haproxy (TCP mode, one thread), each in front of\n" +
+			"the same redis-server without persistence, and that server itself (direct), all on one machine together with redis-benchmark.\n")
 	}
 	if rep.Smoke {
 		d.printf("\nA smoke run: it shows that everything works, and its figures mean nothing.\n")
@@ -69,26 +67,8 @@ func (rep *report) write(w io.Writer, s style) error {
 	if !rep.Smoke {
 		rep.writeGoals(d)
 	}
-	if s == markdown {
-		d.heading(2, "How it is measured")
-		d.printf("%s", method)
-	}
 	return d.err
 }
-
-const method = `- A cell is one run of redis-benchmark, of about two seconds, with a fixed command, number of clients and pipeline depth. In every
-  round the targets of one comparison follow each other directly, in an order that rotates. Figures are medians over
-  the rounds, ratios are medians of the ratios within each round.
-- Keys are drawn at random from 10,000; those of GET and SET are all present, with values of 16 bytes. EVALSHA runs a script that reads a
-  balance, compares it with a limit and increments it.
-- Before each cell one reply is compared with what it must be; after it the server's own counters must have counted every request
-  and no error. A cell that fails this ends the run.
-- CPU is read from /proc before and after a cell: the scheduler's nanoseconds per thread, and the share of user time from utime and
-  stime. Connecting the clients is in it. haproxy and the direct way use one connection to Redis per client, twemproxy and
-  scriptproxy share theirs.
-- Idle memory is how much the resident memory of a freshly started proxy grows per connection, over each of which one command was answered
-  before it fell silent. The kernel's memory for sockets is not in it.
-`
 
 func (rep *report) writeMachine(d *document) {
 	d.heading(2, "Machine and run")

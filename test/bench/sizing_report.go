@@ -3,15 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-)
 
-// The figures stand between these lines of a document; the rest of it is written by hand.
-const (
-	sizingBegin = "<!-- figures: written by `make bench-sizing` -->\n"
-	sizingEnd   = "<!-- end of the figures -->\n"
+	"github.com/scriptproxy/scriptproxy/test/figures"
 )
 
 // write writes the figures.
@@ -64,20 +59,11 @@ func (r *sizing) write(w io.Writer, s style) error {
 	return d.err
 }
 
-// writeInto puts the figures in their place in a document.
-func (r *sizing) writeInto(path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
+// putInto puts the figures in their place in a document.
+func (r *sizing) putInto(path string) error {
+	var text strings.Builder
+	if err := r.write(&text, markdown); err != nil {
 		return err
 	}
-	before, rest, begins := strings.Cut(string(text), sizingBegin)
-	_, after, ends := strings.Cut(rest, sizingEnd)
-	if !begins || !ends {
-		return fmt.Errorf("%s has no place for the figures: it lacks %q or %q", path, sizingBegin, sizingEnd)
-	}
-	var b strings.Builder
-	if err := r.write(&b, markdown); err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte(before+sizingBegin+b.String()+sizingEnd+after), 0o644)
+	return figures.Put(path, "sizing", text.String())
 }

@@ -16,11 +16,11 @@ func TestFiguresTakeTheirPlaceInADocument(t *testing.T) {
 	}
 	for range 2 { // also over figures that are there
 		if _, err := os.Stat(path); err != nil {
-			if err := os.WriteFile(path, []byte("before\n"+sizingBegin+"old\n"+sizingEnd+"after\n"), 0o600); err != nil {
+			if err := os.WriteFile(path, []byte("before\n<!-- begin sizing: make -->\nold\n<!-- end sizing -->\nafter\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := r.writeInto(path); err != nil {
+		if err := r.putInto(path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,25 +29,12 @@ func TestFiguresTakeTheirPlaceInADocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(b)
-	if !strings.HasPrefix(text, "before\n"+sizingBegin) || !strings.HasSuffix(text, sizingEnd+"after\n") || strings.Contains(text, "old") {
+	if !strings.HasPrefix(text, "before\n<!-- begin sizing: make -->\n") || !strings.HasSuffix(text, "<!-- end sizing -->\nafter\n") || strings.Contains(text, "old") {
 		t.Errorf("the document is\n%s", text)
 	}
 	for _, want := range []string{"| 10.0 MiB | 2,097 B |", "| 8.0 ms |", "| 72.5 ms | 0.25 ms |", "| 75.0 ms ", "| +3.4 % |"} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
 			t.Errorf("the document lacks %q:\n%s", want, text)
 		}
-	}
-}
-
-func TestDocumentWithoutAPlaceForFiguresIsLeftAlone(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "other.md")
-	if err := os.WriteFile(path, []byte("text\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := new(sizing).writeInto(path); err == nil || !strings.Contains(err.Error(), "has no place for the figures") {
-		t.Errorf("the error is %v", err)
-	}
-	if b, _ := os.ReadFile(path); string(b) != "text\n" {
-		t.Errorf("the document is %q", b)
 	}
 }

@@ -92,7 +92,7 @@ func startTarget(name string, serverPort, replicaPort int, o options) (*target, 
 // commandLine writes the named proxy's configuration to dir and returns how to start it.
 func commandLine(name, dir string, port, adminPort, serverPort, replicaPort int, o options) ([]string, error) {
 	switch name {
-	case scriptproxy, protected, governed:
+	case scriptproxy, protected, governed, fast:
 		program, err := filepath.Abs(o.proxy)
 		if err != nil {
 			return nil, err
@@ -110,7 +110,7 @@ func commandLine(name, dir string, port, adminPort, serverPort, replicaPort int,
 		if err != nil {
 			return nil, err
 		}
-		upstream, sections, settings, err := variantConfig(name, dir, replicaPort)
+		v, err := variantConfig(name, dir, replicaPort)
 		if err != nil {
 			return nil, err
 		}
@@ -119,11 +119,11 @@ admin: {listen: 127.0.0.1:%d}
 upstream:
   primary: 127.0.0.1:%d
 %s%sscripts:
-  list:
+%s  list:
     - name: %s
       active: v1
       versions: {v1: {file: %s}}
-%s%s`, port, adminPort, serverPort, upstream, sections, scriptName, script, settings, extra))
+%s%s`, port, adminPort, serverPort, v.upstream, v.sections, v.scripts, scriptName, script, v.script, extra))
 		return []string{program, "serve", "-config", config}, err
 
 	case twemproxy:

@@ -17,10 +17,12 @@ const (
 	protected = "scriptproxy, protected"
 	// governed has a policy of policyRules rules in force.
 	governed = "scriptproxy, policy"
+	// fast is told that nobody flushes scripts behind its back, and sends EVALSHA in pipelines, too.
+	fast = "scriptproxy, fast"
 )
 
 // configTargets are the targets by the name of their configuration, in the order of the report.
-var configTargets = []struct{ config, target string }{{"plain", scriptproxy}, {"protected", protected}, {"policy", governed}}
+var configTargets = []struct{ config, target string }{{"plain", scriptproxy}, {"protected", protected}, {"policy", governed}, {"fast", fast}}
 
 func configNames() string {
 	var names []string
@@ -82,23 +84,30 @@ func startReplica(primary *redisserver.Process) (*redisserver.Process, error) {
 	}
 }
 
-// variantConfig is what a configuration of scriptproxy adds to the plain one: top-level sections, and settings of the measured script.
-func variantConfig(name, dir string, replicaPort int) (upstream, sections, script string, err error) {
+// variant is what a configuration of scriptproxy adds to the plain one: top-level sections, and settings of the upstream, of all scripts,
+// and of the measured one.
+type variant struct{ sections, upstream, scripts, script string }
+
+func variantConfig(name, dir string, replicaPort int) (variant, error) {
 	switch name {
 	case protected:
 		// With strong the whole question is asked of the replica for every read, and the primary answers it: the server's work is the
 		// same in all rows, and what is left is the proxy's.
-		return fmt.Sprintf("  replicas: [127.0.0.1:%d]\n", replicaPort),
-			"routing: {reads: replica, script_reads: replica, consistency: strong}\nwatchdog: {manage_busy_threshold: true}\n",
-			"      deadline: 500ms\n      max_concurrent: 100000\n      max_queue: 1000\n      breaker: {kills: 3, window: 1m, open_for: 10s}\n", nil
+		return variant{
+			upstream: fmt.Sprintf("  replicas: [127.0.0.1:%d]\n", replicaPort),
+			sections: "routing: {reads: replica, script_reads: replica, consistency: strong}\nwatchdog: {manage_busy_threshold: true}\n",
+			script:   "      deadline: 500ms\n      max_concurrent: 100000\n      max_queue: 1000\n      breaker: {kills: 3, window: 1m, open_for: 10s}\n",
+		}, nil
 	case governed:
 		rules := filepath.Join(dir, "rules.yaml")
 		if err := os.WriteFile(rules, []byte(manyRules()), 0o600); err != nil {
-			return "", "", "", fmt.Errorf("write the rules: %w", err)
+			return variant{}, fmt.Errorf("write the rules: %w", err)
 		}
-		return "", "policy: {mode: enforce, rules_file: rules.yaml}\n", "", nil
+		return variant{sections: "policy: {mode: enforce, rules_file: rules.yaml}\n"}, nil
+	case fast:
+		return variant{scripts: "  pipelining: fast\n"}, nil
 	}
-	return "", "", "", nil
+	return variant{}, nil
 }
 
 // policyRules is how many rules the policy has.

@@ -13,12 +13,13 @@ func TestConfigurationsTakeThePlaceOfScriptproxy(t *testing.T) {
 		"policy,plain":           {direct, scriptproxy, governed, twemproxy},
 		"protected":              {direct, protected, twemproxy},
 		"plain,protected,policy": {direct, scriptproxy, protected, governed, twemproxy},
+		"fast":                   {direct, fast, twemproxy},
 	} {
 		if got, err := withConfigs([]string{direct, scriptproxy, twemproxy}, list); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %q, %v", list, got, err)
 		}
 	}
-	if _, err := withConfigs([]string{scriptproxy}, "plain,fast"); err == nil || !strings.Contains(err.Error(), `"fast"`) {
+	if _, err := withConfigs([]string{scriptproxy}, "plain,faster"); err == nil || !strings.Contains(err.Error(), `"faster"`) {
 		t.Errorf("an unknown one: %v", err)
 	}
 }

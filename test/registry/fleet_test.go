@@ -5,7 +5,6 @@ package registry
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/figures"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -87,9 +87,11 @@ func TestFleetSwitchesWithOneCommand(t *testing.T) {
 		}
 		returned := time.Now()
 		for _, p := range fleet {
-			if v := do(t, p.client(), "EVALSHA", "which", 0); v != "v1" {
+			c := p.client()
+			if v := do(t, c, "EVALSHA", "which", 0); v != "v1" {
 				t.Fatalf("%s answers %v after the wait", p.addr, v)
 			}
+			c.Close()
 		}
 		last = append(last, allSay(t, probers, "v1").Sub(sent))
 		answered = append(answered, returned.Sub(sent))
@@ -137,8 +139,7 @@ func report(t *testing.T, last, answered []time.Duration) {
 	if *markdown == "" {
 		return
 	}
-	text := "# Time to roll a fleet back\n\n" + b.String() + "\nMeasured by `go test ./test/registry -run FleetSwitches -repetitions " + fmt.Sprint(len(last)) + "`.\n"
-	if err := os.WriteFile(*markdown, []byte(text), 0o644); err != nil {
+	if err := figures.Put(*markdown, "fleet", b.String()); err != nil {
 		t.Error(err)
 	}
 }

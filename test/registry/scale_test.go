@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/figures"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -124,7 +125,9 @@ func TestManyScriptsOnManyServers(t *testing.T) {
 	report.add("from a restart to scripts on all servers, which have them", time.Since(began))
 	t.Log("\n" + report.String())
 	if *scaleMarkdown != "" {
-		writeFile(t, *scaleMarkdown, report.String())
+		if err := figures.Put(*scaleMarkdown, "scale", report.String()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
