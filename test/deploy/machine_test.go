@@ -5,6 +5,7 @@ package deploy
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +23,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// rootFlag is what the quick start's machine is a copy of.
+var rootFlag = flag.String("root", "/", "do the quick start in a copy of this file system instead of this machine's, such as an empty Debian by mmdebstrap")
+
 // machine is a throwaway copy of the machine that the test runs on: the same files, changes to which are lost, and processes, services
 // and a network of its own. The kernel is shared. It needs root.
 type machine struct {
@@ -30,7 +34,10 @@ type machine struct {
 }
 
 // newMachine makes a machine that ends with the test, or with the test's process. Its systemd runs, without any service.
-func newMachine(t *testing.T) *machine {
+func newMachine(t *testing.T) *machine { t.Helper(); return newMachineOf(t, "/") }
+
+// newMachineOf makes a machine that is a copy of another file system.
+func newMachineOf(t *testing.T, root string) *machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes namespaces and mounts: run it as root")
@@ -38,7 +45,7 @@ func newMachine(t *testing.T) *machine {
 	for _, program := range []string{"unshare", "nsenter", "systemctl", "chroot"} {
 		installed(t, program)
 	}
-	cmd := exec.Command("./boot", t.TempDir())
+	cmd := exec.Command("./boot", t.TempDir(), root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C must not keep it from cleaning up
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
