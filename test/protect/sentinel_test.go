@@ -4,6 +4,7 @@ package protect
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,21 +39,24 @@ func trio(t *testing.T, primary *redisserver.Server, downAfter time.Duration) []
 // promoted reports that a server has become the primary.
 func promoted(s *redisserver.Server) bool { return s.Info("replication")["role"] == "master" }
 
-func TestSentinelFailsOverOnlyWithoutTheWatchdog(t *testing.T) {
+func TestSentinelFailsOverOnlyWithoutTheProxy(t *testing.T) {
 	const downAfter = 2 * time.Second
-	for _, watched := range []bool{true, false} {
-		t.Run(fmt.Sprintf("watched=%v", watched), func(t *testing.T) {
+	for _, through := range []string{"the proxy", "nothing", "a proxy without a deadline"} {
+		t.Run("through "+through, func(t *testing.T) {
 			t.Parallel()
-			// Both begin to answer BUSY after 500 ms; only a deadline ends that.
+			// All begin to answer BUSY after 500 ms; only a deadline ends that.
 			primary, replica := redisserver.StartPair(t, redisserver.LuaTimeLimit(500))
-			opts := []option{script("endless", []string{endlessBody}, "class", "write")}
-			if watched {
-				opts = append(opts, set("scripts.deadline", "500ms"))
+			client := primary.Client()
+			if through != "nothing" {
+				opts := []option{script("endless", []string{endlessBody}, "class", "write")}
+				if through == "the proxy" {
+					opts = append(opts, set("scripts.deadline", "500ms"))
+				}
+				client = startProxy(t, primary, []*redisserver.Server{replica}, opts...).dial()
 			}
-			p := startProxy(t, primary, []*redisserver.Server{replica}, opts...)
 			sentinels := trio(t, primary, downAfter)
-			answer := later(p.dial(), "EVALSHA", "endless", 0)
-			if !watched {
+			answer := later(client, "EVAL", endlessBody, 0)
+			if through != "the proxy" {
 				began := time.Now()
 				for end := began.Add(patience); !promoted(replica); time.Sleep(50 * time.Millisecond) {
 					if time.Now().After(end) {
@@ -81,5 +85,30 @@ func TestSentinelFailsOverOnlyWithoutTheWatchdog(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDeadlineThatSentinelDoesNotWaitForIsToldAtStart(t *testing.T) {
+	t.Parallel()
+	primary := redisserver.Start(t)
+	first := redisserver.StartSentinel(t, primary, 1, 20*time.Second)
+	strict := redisserver.StartSentinel(t, primary, 1, 3*time.Second)
+	p := startProxy(t, primary, nil, set("scripts.deadline", "500ms"), script("slow", []string{"return 1"}, "deadline", "3s"))
+	want := fmt.Sprintf("script 'slow' may run for 3s, and the Sentinel at %s takes %s for down after 3s", strict.Addr(), primary.Addr())
+	p.eventually("compare the deadlines with what the Sentinels say", func() error {
+		if status, body := p.get("/readyz"); status != 200 || !strings.Contains(body, "warning: "+want) {
+			return fmt.Errorf("/readyz: %d %s", status, body)
+		}
+		return nil
+	})
+	if !strings.Contains(p.log(), want) || strings.Contains(p.log(), first.Addr()) {
+		t.Error("the log does not say so of the stricter one alone")
+	}
+	rewrite(t, p, `"deadline": "3s"`, `"deadline": "2s"`)
+	if status, body := p.post("/-/reload"); status != 200 {
+		t.Fatalf("reload: %d %s", status, body)
+	}
+	if _, body := p.get("/readyz"); strings.Contains(body, "Sentinel") {
+		t.Errorf("with a deadline below it: %s", body)
 	}
 }

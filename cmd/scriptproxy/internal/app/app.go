@@ -60,6 +60,7 @@ type App struct {
 	shapes     *shapes
 
 	government government
+	sentinels  sentinels
 
 	bridge    edge.Bridge
 	listeners []config.Listener // as they were started
@@ -316,6 +317,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	a.scripts.settings(cfg.Scripts)
 	a.mu.Unlock()
 	a.publish()
+	a.compareDeadlines()
 	a.applyNodes(nodes)
 	a.lookAtWall(ctx)
 	return a.governs()

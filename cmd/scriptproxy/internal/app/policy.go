@@ -206,6 +206,7 @@ func (a *App) warnings() []string {
 	problem := a.government.problem
 	a.mu.Unlock()
 	list := append(a.partlyOut(), a.government.wall.warnings()...)
+	list = append(list, a.sentinels.warnings()...)
 	if problem != "" {
 		list = append(list, fmt.Sprintf("the rules in force are not for the scripts as they are now: %s", strings.ReplaceAll(problem, "\n", "; ")))
 	}

@@ -45,6 +45,7 @@ func (a *App) openRegistry(ctx context.Context) error {
 	a.background.Go(a.libraries.follow)
 	a.background.Go(a.watchCaches)
 	a.background.Go(a.watchWall)
+	a.background.Go(a.watchSentinels)
 	a.background.Go(a.tellLoads)
 	return nil
 }
