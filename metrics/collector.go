@@ -184,6 +184,9 @@ func (m *Metrics) collectNodes(ch chan<- prometheus.Metric) {
 		if up := n.up.Load(); up != 0 {
 			send(ch, defUpstreamUp, float64(up-1), n.label, rolePairs[n.role.Load()])
 		}
+		if set := n.upstream.Load(); set != nil && n.up.Load() != 0 {
+			send(ch, defUpstreamInfo, 1, n.label, set)
+		}
 		if busy := n.busy.Load(); busy != 0 {
 			send(ch, defUpstreamBusy, float64(busy-1), n.label)
 		}

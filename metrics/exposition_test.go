@@ -49,6 +49,7 @@ func populated(t testing.TB, o Options) *Metrics {
 	m.Links(node, LinkShared, 2)
 	m.LinkReconnect(node)
 	m.UpstreamUp(node, RoleReplica, true)
+	m.UpstreamOf(node, "orders")
 	m.UpstreamBusy(node, false)
 	m.ReplicaLag(node, 42, .5)
 	m.UpstreamScripts(node, 7, 4096)

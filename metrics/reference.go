@@ -25,6 +25,7 @@ const (
 	labelRule     = "rule"
 	labelScript   = "script"
 	labelSHA      = "sha"
+	labelUpstream = "upstream"
 	labelVerdict  = "verdict"
 	labelVersion  = "version"
 	labelRevision = "revision"
@@ -95,6 +96,8 @@ var (
 
 	defUpstreamUp = define(gaugeType, "Nodes", "upstream_up",
 		"Whether a node answers (1) or not (0), with its role.", labelNode, labelRole)
+	defUpstreamInfo = define(gaugeType, "Nodes", "upstream_info",
+		"Always 1: which of several sets of servers a node belongs to; default is that of the key upstream.", labelNode, labelUpstream)
 	defUpstreamBusy = define(gaugeType, "Nodes", "upstream_busy",
 		"Whether a node is busy with a script and refuses commands (1) or not (0).", labelNode)
 	defPrimaryConflicts = define(counterType, "Nodes", "primary_conflicts_total",
@@ -208,6 +211,7 @@ var labelMeaning = map[string]string{
 	labelScript:   "registered name; `unregistered` for scripts that are not registered; `other` past the limit on label sets",
 	labelVersion:  "registered version; empty for `unregistered` and `other`; in `build_info`, of the program",
 	labelNode:     "`host:port`; `other` past 1,000 nodes",
+	labelUpstream: "the name of a set of servers",
 	labelRule:     "name of the rule; `other` past 1,000 rules",
 	labelSHA:      "40 hexadecimal digits, of registered versions only",
 	labelLoop:     "number of the event loop, from 0",

@@ -31,6 +31,7 @@ type state struct {
 type node struct {
 	label *dto.LabelPair
 
+	upstream     atomic.Pointer[dto.LabelPair]
 	gone         atomic.Bool
 	role         atomic.Uint32
 	up           atomic.Int32 // 0 never said, 1 down, 2 up
@@ -90,6 +91,11 @@ func (m *Metrics) UpstreamUp(n NodeID, role Role, up bool) {
 	e.gone.Store(false)
 	e.role.Store(uint32(min(role, numRoles-1)))
 	e.up.Store(said(up))
+}
+
+// UpstreamOf says which set of servers a node belongs to.
+func (m *Metrics) UpstreamOf(n NodeID, name string) {
+	m.ids.node(n).upstream.Store(pair(labelUpstream, valid(name)))
 }
 
 // UpstreamBusy says whether a node is in the BUSY state: it runs a script for

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -182,4 +183,31 @@ func TestUsersMayLeadToUpstreams(t *testing.T) {
 	want(t, a.Do("GET", "k"), "ann's")
 	do(t, c, "AUTH", "bob", "password")
 	want(t, do(t, c, "GET", "k"), "bob's")
+}
+
+// TestOperatorsSeeWhichServersBelongTogether looks at the command line and at the metrics.
+func TestOperatorsSeeWhichServersBelongTogether(t *testing.T) {
+	a, b := redisserver.Start(t), redisserver.Start(t)
+	s := newSite(t, object{}, a, b)
+	s.start()
+	text := s.must("nodes")
+	for name, server := range map[string]*redisserver.Server{"u0": a, "u1": b} {
+		shown := false
+		for line := range strings.Lines(text) {
+			words := strings.Fields(line)
+			shown = shown || len(words) > 4 && words[0] == name && words[1] == server.Addr() && words[2] == "primary" && words[3] == "writes" && words[4] == "up"
+		}
+		if !shown {
+			t.Errorf("scriptproxy nodes prints\n%s", text)
+		}
+		resp, err := http.Get("http://" + s.admin + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if want := fmt.Sprintf("scriptproxy_upstream_info{node=%q,upstream=%q} 1\n", server.Addr(), name); err != nil || !strings.Contains(string(page), want) {
+			t.Errorf("/metrics lacks %s (%v)", want, err)
+		}
+	}
 }

@@ -85,6 +85,12 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 				}
 				return nil
 			},
+			Nodes: func() []api.Node {
+				return []api.Node{
+					{Upstream: "default", Node: "127.0.0.1:1", Role: "primary", Serving: true, Up: true, Ready: true, Busy: 1.5, Offset: 42},
+					{Upstream: "default", Node: "127.0.0.1:2", Role: "unknown", Error: "connection refused"},
+				}
+			},
 			Cache: func(context.Context) (*api.Cache, error) {
 				return &api.Cache{
 					Nodes:        []api.CacheNode{{Node: "n1", Role: "primary", Up: true, Scripts: 3, Memory: 4096, Alive: 2, AliveBytes: 20}},

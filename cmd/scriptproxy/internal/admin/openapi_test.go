@@ -159,6 +159,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET", "/api/v1/fleet", "", "Fleet"},
 		{"GET", "/api/v1/wait", "", "Fleet"},
 		{"GET", "/api/v1/cache", "", "Cache"},
+		{"GET", "/api/v1/nodes", "", "Nodes"},
 		{"GET", "/api/v1/breakers", "", "Breakers"},
 		{"POST", "/api/v1/breakers/reset", `{"script": "transfer", "version": "v2"}`, "Breakers"},
 		{"POST", "/api/v1/breakers/reset", `{"script": "other"}`, "Error"},

@@ -66,6 +66,7 @@ func (s *Server) routes() []route {
 		get("/api/v1/breakers", s.breakers),
 		post("/api/v1/breakers/reset", s.resetBreaker),
 
+		get("/api/v1/nodes", s.nodes),
 		get("/api/v1/cache", s.cache),
 		post("/api/v1/cache/compact", s.compact),
 	}

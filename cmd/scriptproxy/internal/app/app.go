@@ -346,6 +346,7 @@ func (a *App) publish() {
 
 func (a *App) nodeChanged(_ *topology.View, n *topology.Node) {
 	id := a.metrics.Node(n.Addr)
+	a.metrics.UpstreamOf(id, a.upstreams[n.Backend].name)
 	role := metrics.RoleUnknown
 	switch n.Role() {
 	case topology.RolePrimary:

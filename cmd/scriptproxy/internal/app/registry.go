@@ -34,7 +34,7 @@ func (a *App) openRegistry(ctx context.Context) error {
 	a.declared.Store(true)
 	a.desk = &operate.Desk{
 		Registry: a.registry, Instance: a.instance, Shared: store.Shared(),
-		Changed: a.changedHere, Use: a.use, Breakers: a.breakers, ResetBreaker: a.resetBreaker, Cache: a.cacheState, Compact: a.compact,
+		Changed: a.changedHere, Use: a.use, Nodes: a.nodeList, Breakers: a.breakers, ResetBreaker: a.resetBreaker, Cache: a.cacheState, Compact: a.compact,
 	}
 	a.registry.Subscribe(func(*registry.Snapshot) {
 		a.publish()

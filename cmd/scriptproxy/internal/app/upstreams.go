@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/api"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/proxy"
 	"github.com/scriptproxy/scriptproxy/proxy/loop"
@@ -135,6 +136,27 @@ func (u upstreams) loading() []*topology.Node {
 		}
 	}
 	return nodes
+}
+
+// nodeList is what is known of the servers.
+func (a *App) nodeList() []api.Node {
+	maxLag := a.server.Generation().Settings.MaxLag
+	var list []api.Node
+	for _, set := range a.upstreams {
+		v := set.monitor.View()
+		for _, n := range v.All {
+			node := api.Node{
+				Upstream: set.name, Node: n.Addr, Role: n.Role().String(), Up: n.Up(), Ready: n.Ready(), Error: n.LastError(),
+				Busy: n.BusyFor(loop.Now()).Seconds(), Offset: n.Offset(), Serving: n == v.Primary && n.Up(),
+			}
+			if n.Role() == topology.RoleReplica {
+				node.Lag, node.LagBytes = n.Lag().Seconds(), n.LagBytes()
+				node.Serving = n != v.Primary && n.Ready() && !n.Busy() && n.CaughtUp() > 0 && (maxLag == 0 || n.Lag() <= maxLag)
+			}
+			list = append(list, node)
+		}
+	}
+	return list
 }
 
 // ready says whether the proxy should get traffic, and why not. With several

@@ -48,6 +48,7 @@ func newRoot(streams Streams) *urfave.Command {
 			checkCommand(streams),
 			scriptCommand(streams),
 			policyCommand(streams),
+			nodesCommand(streams),
 			demoCommand(streams),
 			versionCommand(streams),
 		},

@@ -99,6 +99,11 @@ func (c *Client) Wait(ctx context.Context, revision uint64, timeout time.Duratio
 	return get[api.Fleet](ctx, c, "/api/v1/wait", q)
 }
 
+// Nodes lists the servers behind the proxy.
+func (c *Client) Nodes(ctx context.Context) (*api.Nodes, error) {
+	return get[api.Nodes](ctx, c, "/api/v1/nodes", nil)
+}
+
 // Cache tells what the nodes hold in their script caches.
 func (c *Client) Cache(ctx context.Context) (*api.Cache, error) {
 	return get[api.Cache](ctx, c, "/api/v1/cache", nil)

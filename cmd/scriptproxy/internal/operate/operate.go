@@ -26,6 +26,8 @@ type Desk struct {
 	Changed func(context.Context, registry.Result) []string
 	// Use tells how the versions of scripts are used here.
 	Use func([]*registry.Script) [][]api.Use
+	// Nodes lists the servers behind the proxy.
+	Nodes func() []api.Node
 	// Breakers lists the breakers that have opened lately, and ResetBreaker closes
 	// those of a script.
 	Breakers     func() []api.Breaker
