@@ -37,12 +37,7 @@ func commandsOf(text string) []string {
 // TestCommandsInDocumentsRun runs what the documents tell their readers to
 // type, in order, against the demo, with its ports in place of the usual ones.
 func TestCommandsInDocumentsRun(t *testing.T) {
-	dir := t.TempDir()
-	program := filepath.Join(dir, "scriptproxy")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
+	program := buildProgram(t)
 	ran := 0
 	docs := documents(t)
 	for _, name := range slices.Sorted(maps.Keys(docs)) {
@@ -62,6 +57,17 @@ func TestCommandsInDocumentsRun(t *testing.T) {
 	if ran == 0 {
 		t.Fatal("no document has a command that can be run")
 	}
+}
+
+// buildProgram returns the path of the program.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "scriptproxy")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	return program
 }
 
 func runCommands(t *testing.T, program string, commands []string) {
