@@ -12,6 +12,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 )
 
 // sessionState is what a server keeps for a connection, so that the session
@@ -140,8 +141,10 @@ func (s *session) block(r *resp.Request) bool {
 	return true
 }
 
-// transaction follows MULTI and WATCH to their ends.
+// transaction follows MULTI and WATCH to their ends. Refused at once, they
+// would leave what the client has sent behind them to run by itself.
 func (s *session) transaction(cmd *command.Command, r *resp.Request) bool {
+	s.w.rank = max(s.w.rank, watchdog.RankNormal)
 	if s.ded == nil && (cmd.Op == command.OpExec || cmd.Op == command.OpDiscard || cmd.Op == command.OpUnwatch) {
 		// Without MULTI or WATCH the server's answer is the same on any link.
 		return s.forward(r, false)

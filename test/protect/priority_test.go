@@ -114,6 +114,35 @@ func TestWhileAScriptHoldsTheNodeLowPriorityIsRefusedAndHighWaitsLonger(t *testi
 	}
 }
 
+// A client that sends MULTI and what belongs to it in one go would have that run by itself.
+func TestTransactionOfLowPriorityWaitsAsAWhole(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, set("limits.busy_wait", "5s"), rules(t, `  - {name: batch, match: {commands: ["*"], users: [default]}, priority: low}`), script("slow", []string{writtenBody}),
+		script("normal", []string{"return redis.call('INCR', KEYS[1])"}))
+	c := p.dial()
+	slow := later(p.dial(), "EVALSHA", "slow", 1, "w", 500)
+	time.Sleep(150 * time.Millisecond)
+	requests := [][]any{{"MULTI"}, {"APPEND", "log", "x"}, {"EVALSHA", "normal", 1, "n"}, {"EXEC"}}
+	for _, r := range requests {
+		if err := c.Send(r...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []any
+	for range requests {
+		reply, err := c.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, reply)
+	}
+	if fmt.Sprint(got) != "[OK QUEUED QUEUED [1 1]]" {
+		t.Errorf("the transaction: %v", got)
+	}
+	await(t, slow)
+}
+
 func TestHighPriorityIsSentFirstWhenTheNodeIsFree(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
