@@ -20,6 +20,7 @@ import (
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 	"github.com/scriptproxy/scriptproxy/proxy/upstream"
+	"github.com/scriptproxy/scriptproxy/proxy/watchdog"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -131,7 +132,13 @@ func TestRequestsDoNotAllocateInTheSteadyState(t *testing.T) {
 	if raceEnabled {
 		t.Log("the race detector allocates; only the replies are checked")
 	}
-	c := serveHot(t)
+	allocateNothing(t, serveHot(t))
+}
+
+// allocateNothing has every hot path exercised by a client that waits for its
+// replies.
+func allocateNothing(t *testing.T, c net.Conn) {
+	t.Helper()
 	prepareHot(t, c)
 	for _, h := range hotCalls {
 		requests := []byte(strings.Repeat(h.request, h.depth))
@@ -155,6 +162,17 @@ func TestRequestsDoNotAllocateInTheSteadyState(t *testing.T) {
 			t.Errorf("%s: %.2f allocations for each exchange of %d", h.name, each, h.depth)
 		}
 	}
+}
+
+func TestProtectionDoesNotAllocateInTheSteadyState(t *testing.T) {
+	h := startHot(t)
+	for _, s := range h.table.All() {
+		s.SetProtection(proxy.Protection{
+			Deadline: time.Second, MaxConcurrent: 100, MaxQueue: 100, Rank: watchdog.RankHigh,
+			Breaker: watchdog.BreakerSettings{Kills: 3, Window: time.Minute, OpenFor: time.Second},
+		}, watchdog.NewGate(100, 100))
+	}
+	allocateNothing(t, h.dial(t))
 }
 
 func BenchmarkExchange(b *testing.B) {
