@@ -54,6 +54,7 @@ func (s *session) incomplete(r *resp.Request, data []byte) int {
 		p := s.w.newPending(s, kindPlain)
 		s.occupy(s.upload, p)
 		s.flags &^= cachingNext | cachingSeen
+		s.skip()
 		s.upload.Send(data[:n], &p.Call)
 	} else {
 		s.upload.Raw(data[:n])

@@ -259,12 +259,12 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	switch {
 	case c.apart, !c.gaveBody && rights.ShasOnly:
 	case c.inTx:
-		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !script.proven.Load())
+		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !rights.MayEval || !script.proven.Load())
 		if !c.gaveBody && !rights.MayEval && script.LoadedOn(c.node.Index, c.epoch) {
 			withBody = false // a refusal would end the transaction
 		}
-	case script.quotesNoScript, c.gaveBody && s.group.BodiesOnly:
-		withBody = true
+	case script.quotesNoScript, c.gaveBody && (s.group.BodiesOnly || !rights.MayEval && !c.asRO):
+		withBody = true // of EVAL the server has to say whether this user may
 	case set.LoosePipelining:
 	case more || s.remote > 0:
 		withBody = c.gaveBody || len(script.Body) <= set.EvalBelow
