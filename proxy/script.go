@@ -148,7 +148,9 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 	c.route = metrics.RoutePrimary
 	if c.replica {
 		c.route = metrics.RouteReplica
-		c.asRO = !ro && link.Node.HasReadOnlyCalls() && !s.group.PlainOnly
+		// A write gets here where the primary has just become a replica: its
+		// refusal must say that, and not that the call was made read-only.
+		c.asRO = read && !ro && link.Node.HasReadOnlyCalls() && !s.group.PlainOnly
 	}
 	if script == nil {
 		// A sha that only the server may know; its answer stands.
@@ -557,7 +559,7 @@ func (p *pending) place(link *upstream.Link, ro bool) {
 	c.asRO = false
 	if c.replica {
 		c.route = metrics.RouteReplica
-		c.asRO = !ro && c.node.HasReadOnlyCalls() && !p.s.group.PlainOnly
+		c.asRO = p.read && !ro && c.node.HasReadOnlyCalls() && !p.s.group.PlainOnly
 	} else if p.read && c.script.Class() == ClassWrite {
 		p.read = false
 		p.s.writes++
