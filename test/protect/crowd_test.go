@@ -95,6 +95,20 @@ type phase struct {
 	from, to time.Time
 }
 
+// phase is the name of the one that a request belongs to. Who was waiting when something began has met it, and so has who came meanwhile.
+func (s sample) phase(phases []phase) (name string) {
+	end := s.began.Add(s.took)
+	for _, p := range phases {
+		if p.name == "during" && s.began.Before(p.to) && end.After(p.from) {
+			return p.name
+		}
+		if !s.began.Before(p.from) && s.began.Before(p.to) {
+			name = p.name
+		}
+	}
+	return name
+}
+
 // report prints what the clients saw in each phase, and returns how many requests of all phases failed with each code. It ends the crowd.
 func (w *crowd) report(phases ...phase) map[string]int {
 	w.t.Helper()
@@ -103,7 +117,7 @@ func (w *crowd) report(phases ...phase) map[string]int {
 	for _, p := range phases {
 		var here []sample
 		for _, s := range w.samples {
-			if !s.began.Before(p.from) && s.began.Before(p.to) {
+			if s.phase(phases) == p.name {
 				here = append(here, s)
 			}
 		}

@@ -124,16 +124,16 @@ func TestTwoPrimariesGetNoTrafficUntilItIsClear(t *testing.T) {
 	if got := do(t, c, "SET", "k", 2); !isError(got, b.Addr()+" with the newest offset", "and "+a.Addr()+" was it until now") {
 		t.Errorf("what speaks for whom: %v", got)
 	}
-	for _, s := range []*redisserver.Server{a, b} {
-		if n := p.counted("primary_conflicts_total", fmt.Sprintf("node=%q", s.Addr())); n != 1 {
-			t.Errorf("%v conflicts of %s were counted", n, s.Addr())
-		}
-		if up := p.counted("upstream_up", fmt.Sprintf("node=%q,role=\"primary\"", s.Addr())); up != 1 {
-			t.Errorf("%s is not shown as a primary that is up", s.Addr())
-		}
-	}
-	p.eventually("show which has the newer data", func() error {
+	p.eventually("count it, and show who is in it and which has the newer data", func() error {
 		m := p.metrics()
+		for _, s := range []*redisserver.Server{a, b} {
+			if n := m[fmt.Sprintf("scriptproxy_primary_conflicts_total{node=%q}", s.Addr())]; n != 1 {
+				return fmt.Errorf("%v conflicts of %s were counted", n, s.Addr())
+			}
+			if up := m[fmt.Sprintf("scriptproxy_upstream_up{node=%q,role=\"primary\"}", s.Addr())]; up != 1 {
+				return fmt.Errorf("%s is not shown as a primary that is up", s.Addr())
+			}
+		}
 		of := func(s *redisserver.Server) float64 {
 			return m[fmt.Sprintf("scriptproxy_upstream_offset_bytes{node=%q}", s.Addr())]
 		}
