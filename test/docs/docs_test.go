@@ -65,6 +65,33 @@ func TestLinksInDocumentsLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestREADMELeadsToEveryPage: a page that nobody finds is none. Runbooks and decisions have an index of their own.
+func TestREADMELeadsToEveryPage(t *testing.T) {
+	docs := documents(t)
+	found := map[string]bool{"README.md": true}
+	for queue := []string{"README.md"}; len(queue) > 0; queue = queue[1:] {
+		for _, target := range docs[queue[0]].links {
+			file, _, _ := strings.Cut(target, "#")
+			path := filepath.ToSlash(filepath.Join(filepath.Dir(queue[0]), file))
+			if _, isDocument := docs[path]; isDocument && !found[path] {
+				found[path] = true
+				queue = append(queue, path)
+			}
+		}
+	}
+	for name := range docs {
+		if strings.HasPrefix(name, "docs/") && !strings.HasPrefix(name, "docs/decisions/") && !found[name] {
+			t.Errorf("no link leads from README.md to %s", name)
+		}
+	}
+	linked := strings.Join(docs["README.md"].links, "\n") + "\n"
+	for _, guide := range []string{"quickstart", "concepts", "configuration", "cli", "metrics", "dashboards", "versions", "protection", "locks", "consistency", "moving", "sizing", "security", "differences", "faq"} {
+		if !strings.Contains(linked, "docs/"+guide+".md\n") {
+			t.Errorf("README.md does not link to docs/%s.md", guide)
+		}
+	}
+}
+
 func TestMakeTargetsInDocumentsExist(t *testing.T) {
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {
