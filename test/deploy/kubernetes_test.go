@@ -207,6 +207,25 @@ func TestAMistakeInAManifestIsFound(t *testing.T) {
 	}
 }
 
+// TestAMistakeInTheChartIsFound makes it where a person would: in the chart, before it is rendered.
+func TestAMistakeInTheChartIsFound(t *testing.T) {
+	for _, c := range []struct{ file, old, new string }{
+		{"templates/poddisruptionbudget.yaml", "maxUnavailable:", "maxUnavailabel:"},
+		{"templates/service.yaml", "kind: Service", "kind: Services"},
+		{"templates/networkpolicy.yaml", "include \"scriptproxy.selectorLabels\"", "include \"scriptproxy.selectorLabel\""},
+		{"values.yaml", "maxReplicas: 6", "maxReplicas: six"},
+	} {
+		dir := broken(t, chartDir, c.file, c.old, c.new)
+		text, err := template(t, dir)
+		if err == nil {
+			err = conform(t, text)
+		}
+		if err == nil {
+			t.Errorf("a chart with %q in %s passes", c.new, c.file)
+		}
+	}
+}
+
 // mounted lays out a ConfigMap's or Secret's volume as the kubelet does: the files are behind two symbolic links.
 func mounted(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
