@@ -10,11 +10,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +40,7 @@ type options struct {
 	sizing   bool
 	proxy    string // path of the scriptproxy binary
 	config   string // extra lines for the proxy's configuration
+	before   string
 	markdown string
 	place    string
 	json     string
@@ -72,12 +75,16 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.BoolVar(&o.smoke, "smoke", false, "one round of tiny cells, to see that everything works; the figures mean nothing")
 	fs.BoolVar(&o.sizing, "sizing", false, "instead of the comparisons, measure what a proxy with 5,000 scripts and 1,000 sessions needs")
 	fs.StringVar(&o.proxy, "proxy", "bin/scriptproxy", "the scriptproxy program")
+	fs.StringVar(&o.before, "before", "", "another build of scriptproxy, for the configuration before")
 	fs.StringVar(&o.config, "config", "", "file with further lines for scriptproxy's configuration")
 	fs.StringVar(&o.markdown, "markdown", "", "put the report as Markdown into its place in this document too")
 	fs.StringVar(&o.place, "place", "comparison", "the place in the document: see package figures")
 	fs.StringVar(&o.json, "json", "", "write every single measurement as JSON to this file too")
 	if err := fs.Parse(args); err != nil {
 		return o, err
+	}
+	if (o.before != "") != slices.Contains(strings.Split(o.configs, ","), "before") {
+		return o, errors.New("-before PROGRAM and the configuration before need each other")
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: see -help", fs.Arg(0))

@@ -92,8 +92,12 @@ func startTarget(name string, serverPort, replicaPort int, o options) (*target, 
 // commandLine writes the named proxy's configuration to dir and returns how to start it.
 func commandLine(name, dir string, port, adminPort, serverPort, replicaPort int, o options) ([]string, error) {
 	switch name {
-	case scriptproxy, protected, governed, fast:
-		program, err := filepath.Abs(o.proxy)
+	case scriptproxy, protected, governed, fast, before:
+		program := o.proxy
+		if name == before {
+			program = o.before
+		}
+		program, err := filepath.Abs(program)
 		if err != nil {
 			return nil, err
 		}

@@ -19,10 +19,12 @@ const (
 	governed = "scriptproxy, policy"
 	// fast is told that nobody flushes scripts behind its back, and sends EVALSHA in pipelines, too.
 	fast = "scriptproxy, fast"
+	// before is another build of scriptproxy, that of -before, in the plain configuration.
+	before = "scriptproxy, before"
 )
 
 // configTargets are the targets by the name of their configuration, in the order of the report.
-var configTargets = []struct{ config, target string }{{"plain", scriptproxy}, {"protected", protected}, {"policy", governed}, {"fast", fast}}
+var configTargets = []struct{ config, target string }{{"plain", scriptproxy}, {"protected", protected}, {"policy", governed}, {"fast", fast}, {"before", before}}
 
 func configNames() string {
 	var names []string
@@ -162,6 +164,6 @@ func (rep *report) writeVariants(d *document) {
 	d.heading(2, "Configurations beside the plain one")
 	d.printf("Ratios to scriptproxy in the plain configuration, in the same round. *protected* has a deadline, a limit and a breaker on the\n"+
 		"script, and a replica, of which it asks for every read whether it may answer (consistency: strong, so that none does). *policy*\n"+
-		"has %d rules in force.\n\n", policyRules)
+		"has %d rules in force. *fast* sends EVALSHA in pipelines too (scripts.pipelining), *before* is an earlier build.\n\n", policyRules)
 	d.table(t)
 }
