@@ -152,8 +152,9 @@ func (w *worker) look(p *pending, settings *Settings, now int64) {
 	age := time.Duration(now - began)
 	deadline := p.deadline(settings)
 	overdue := deadline > 0 && age >= deadline
+	slow := p.slow(settings, age)
 	if t.run == nil {
-		if age < holdAfter && !overdue {
+		if age < holdAfter && !overdue && !slow {
 			return
 		}
 		t.run = watchdog.NewRun(p.callOf(settings, deadline), began)
@@ -165,10 +166,10 @@ func (w *worker) look(p *pending, settings *Settings, now int64) {
 	} else {
 		running.Leave(t.run)
 	}
+	if (overdue || slow) && !t.alone {
+		t.alone = w.alone(p)
+	}
 	if overdue {
-		if !t.alone {
-			t.alone = w.alone(p)
-		}
 		w.srv.dog.Report(t.run)
 	}
 }
@@ -208,6 +209,17 @@ func (p *pending) deadline(settings *Settings) time.Duration {
 		return d
 	}
 	return p.call.script.deadlineOr(settings.Deadline)
+}
+
+// slow tells whether a run of that age counts for the breaker though nothing
+// had to be ended.
+func (p *pending) slow(settings *Settings, age time.Duration) bool {
+	script := p.call.script
+	if e := p.watched.exec; e != nil {
+		script = e.only()
+	}
+	from := script.slowRun(settings.Breaker.Slow)
+	return from > 0 && age >= from
 }
 
 // callOf describes a call for the watchdog.
@@ -313,7 +325,7 @@ func (w *worker) endRun(p *pending, how watchdog.End, now int64) (struck bool) {
 		return false
 	}
 	if how == watchdog.EndReplied || how == watchdog.EndKilled {
-		if how == watchdog.EndKilled || t.alone && r.Deadline > 0 && r.Age(now) >= r.Deadline {
+		if how == watchdog.EndKilled || t.alone && (r.Deadline > 0 && r.Age(now) >= r.Deadline || p.slow(settings, r.Age(now))) {
 			w.srv.dog.Strike(r)
 		}
 	}

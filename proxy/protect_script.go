@@ -92,6 +92,18 @@ func (s *Script) breakerOr(otherwise watchdog.BreakerSettings) *watchdog.Breaker
 	return s.breaker.Load()
 }
 
+// slowRun is from when on a run counts for the script's breaker; a nil script
+// has none.
+func (s *Script) slowRun(otherwise time.Duration) time.Duration {
+	if s == nil {
+		return 0
+	}
+	if set := s.breakers.Load(); set != nil {
+		return set.Slow
+	}
+	return otherwise
+}
+
 // label names the script for people.
 func (s *Script) label() string {
 	if s.Name == "" {
@@ -124,8 +136,12 @@ func breakerText(script *Script, a watchdog.Admission) string {
 	if a.Left <= 0 {
 		return fmt.Sprintf("-LIMIT %s: breaker half open, and the one call that it lets through has not ended; nothing ran\r\n", script.versioned())
 	}
-	return fmt.Sprintf("-LIMIT %s: breaker open for %s more, after %d calls that had to be ended within %s; nothing ran\r\n",
-		script.versioned(), max(time.Second, a.Left.Round(time.Second)), a.Kills, a.Window)
+	which := "had to be ended"
+	if a.Slow > 0 {
+		which += " or took " + a.Slow.String()
+	}
+	return fmt.Sprintf("-LIMIT %s: breaker open for %s more, after %d calls that %s within %s; nothing ran\r\n",
+		script.versioned(), max(time.Second, a.Left.Round(time.Second)), a.Kills, which, a.Window)
 }
 
 // admission is what a call was let in by, to be given back when it has ended.

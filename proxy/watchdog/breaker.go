@@ -14,6 +14,9 @@ type BreakerSettings struct {
 	// Kills within Window open it; 0 switches it off.
 	Kills  int
 	Window time.Duration
+	// Slow is from when on a run counts like one that had to be ended; 0 is
+	// never.
+	Slow time.Duration
 	// OpenFor is how long it refuses calls before it lets one through.
 	OpenFor time.Duration
 }
@@ -89,9 +92,9 @@ type Admission struct {
 	Trial bool
 	// Left is how long the breaker stays open; 0 while a trial is under way.
 	Left time.Duration
-	// Kills were counted within Window.
-	Kills  int
-	Window time.Duration
+	// Kills were counted within Window, and Slow runs with them.
+	Kills        int
+	Window, Slow time.Duration
 }
 
 // Admit decides about a call. With peek nothing changes: a call that would
@@ -102,7 +105,7 @@ func (b *Breaker) Admit(now int64, peek bool) Admission {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := Admission{Kills: b.set.Kills, Window: b.set.Window}
+	a := Admission{Kills: b.set.Kills, Window: b.set.Window, Slow: b.set.Slow}
 	switch {
 	case b.state == metrics.BreakerClosed:
 		return Admission{}

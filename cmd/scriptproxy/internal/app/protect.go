@@ -32,7 +32,7 @@ var ranks = map[config.Priority]watchdog.Rank{
 }
 
 func breakerOf(b config.Breaker) watchdog.BreakerSettings {
-	return watchdog.BreakerSettings{Kills: b.Kills, Window: b.Window, OpenFor: b.OpenFor}
+	return watchdog.BreakerSettings{Kills: b.Kills, Window: b.Window, Slow: b.SlowerThan, OpenFor: b.OpenFor}
 }
 
 // protections are what the configuration says of each script's calls, with

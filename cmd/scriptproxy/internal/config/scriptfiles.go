@@ -49,6 +49,7 @@ func (r *resolver) inherit(script *Script) {
 	set(r, script.path+".max_queue", &script.MaxQueue, s.MaxQueue)
 	set(r, script.path+".breaker.kills", &script.Breaker.Kills, s.Breaker.Kills)
 	set(r, script.path+".breaker.window", &script.Breaker.Window, s.Breaker.Window)
+	set(r, script.path+".breaker.slower_than", &script.Breaker.SlowerThan, s.Breaker.SlowerThan)
 	set(r, script.path+".breaker.open_for", &script.Breaker.OpenFor, s.Breaker.OpenFor)
 	set(r, script.path+".breaker.fallback", &script.Breaker.Fallback, s.Breaker.Fallback)
 }

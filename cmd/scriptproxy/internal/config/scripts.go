@@ -50,6 +50,9 @@ type Breaker struct {
 	Kills int `yaml:"kills"`
 	// Time in which the kills are counted.
 	Window time.Duration `yaml:"window"`
+	// A call that ran for this long on the node counts like one that had to be
+	// killed, whether its deadline is longer or it has none. 0 means never.
+	SlowerThan time.Duration `yaml:"slower_than"`
 	// Time for which calls are refused.
 	OpenFor time.Duration `yaml:"open_for"`
 	// "none" refuses the calls. "previous" activates the version that was active
