@@ -192,7 +192,7 @@ func (p *pending) whole() {
 		}
 		p.settle()
 	case kindRights:
-		p.learn(p.link.Group().Rights(p.call.ro))
+		p.learn(p.link.Group())
 	case kindWait:
 		if p.text != "" {
 			p.buf, p.text = append(p.buf[:0], p.text...), ""

@@ -262,14 +262,14 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 	case c.apart, !c.gaveBody && rights.ShasOnly:
 	case c.inTx:
 		withBody = s.firstInMulti(script) || c.gaveBody && (s.group.BodiesOnly || !rights.MayEval || !script.proven.Load())
-		if !c.gaveBody && !rights.MayEval && script.LoadedOn(c.node.Index, c.epoch) {
-			withBody = false // a refusal would end the transaction
+		if !c.gaveBody && (s.group.BodiesOnly || !rights.MayEval && script.LoadedOn(c.node.Index, c.epoch)) {
+			withBody = false // a refusal ends the transaction: it must be the server's to what the client sent
 		}
 	case script.quotesNoScript, c.gaveBody && (s.group.BodiesOnly || !rights.MayEval && !c.asRO):
-		withBody = true // of EVAL the server has to say whether this user may
+		withBody = true // whether this user may EVAL is the server's to say, as long as it has not
 	case set.LoosePipelining:
 	case more || s.remote > 0:
-		withBody = c.gaveBody || len(script.Body) <= set.EvalBelow
+		withBody = c.gaveBody || rights.MayCall && len(script.Body) <= set.EvalBelow
 	}
 	script.ranOn(c.node.Index, s.w.loop.Index, s.w.loop.Now())
 	c.withBody, c.ro, c.caching = withBody, ro, s.flags&cachingNext
@@ -422,6 +422,9 @@ func (p *pending) prove() {
 	c := &p.call
 	if c.withBody && !c.inTx && p.s != nil && !(c.failed && isNoPerm(p.buf)) {
 		p.s.group.Rights(c.ro).MayEval = true
+	}
+	if c.bySHA && p.s != nil && !(c.failed && isNoPerm(p.buf)) {
+		p.s.group.Rights(c.ro).MayCall = true
 	}
 	script := c.script
 	if script == nil {

@@ -152,7 +152,9 @@ type Group struct {
 // Rights are what is known of an identity's use of EVAL, or of EVAL_RO.
 type Rights struct {
 	// MayEval tells that the server has let it, ShasOnly that it has not.
-	MayEval, ShasOnly bool
+	// MayCall tells that the server has let it EVALSHA, or EVALSHA_RO; see
+	// Group.BodiesOnly for the contrary.
+	MayEval, ShasOnly, MayCall bool
 	// Asked tells that the server was asked without need; see askRights in
 	// package proxy.
 	Asked bool

@@ -324,6 +324,24 @@ var regressions = []regression{
 		c+ EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
 		c+ EVAL "return 1" 0
 		c+ EXEC`},
+	{"whether a user has EVALSHA is for the server to say, also in a pipeline", `
+		a: ACL SETUSER bodier on >secret ~* +@read +@write +@connection +@transaction +eval +eval_ro
+		b: AUTH bodier secret
+		b+ EVAL "return 1" 0
+		b+ GET s1
+		b+ EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+		b+ GET s1
+		b+ EVAL "return 1" 0
+		b: MULTI
+		b+ EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+		b+ EXEC
+		c: AUTH bodier secret
+		c: MULTI
+		c+ EVAL "return 1" 0
+		c+ EXEC
+		c: MULTI
+		c+ EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+		c+ EXEC`},
 	{"CLIENT CACHING is about the transaction that follows", `
 		a: HELLO 3
 		a: CLIENT TRACKING ON OPTIN
