@@ -30,7 +30,8 @@ const (
 	// after it was told that nothing more comes.
 	lingerFor = 2 * time.Second
 	// takeFor bounds how long requests are taken while the server drains: half
-	// of the time that there is, if that is shorter.
+	// of the time that there is, if that is shorter. That half is the bound for
+	// what is behind a request of the same client that is not answered yet.
 	takeFor = time.Second
 )
 
@@ -55,18 +56,23 @@ func (s *Server) Drain(ctx context.Context) int {
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	take := takeFor
+	take, takeBehind := takeFor, takeFor
 	if end, ok := ctx.Deadline(); ok {
-		take = min(take, time.Until(end)/2)
+		takeBehind = time.Until(end) / 2
+		take = min(take, takeBehind)
 	}
-	refuse := time.After(take)
+	refuse, refuseBehind := time.After(take), time.After(takeBehind)
 	for s.sessions.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			return int(s.sessions.Load())
 		case <-refuse:
 			for _, w := range s.workers {
-				w.loop.Do(w.refuseAll)
+				w.loop.Do(func() { w.refuseAll(holdDrain) })
+			}
+		case <-refuseBehind:
+			for _, w := range s.workers {
+				w.loop.Do(func() { w.refuseAll(0) })
 			}
 		case <-tick.C:
 		}
@@ -74,10 +80,10 @@ func (s *Server) Drain(ctx context.Context) int {
 	return 0
 }
 
-// refuseAll ends what sessions may ask.
-func (w *worker) refuseAll() {
+// refuseAll ends what sessions may ask, but for those with one of some flags.
+func (w *worker) refuseAll(but uint32) {
 	for _, s := range w.sessions {
-		if s.upload == nil && !s.blocked {
+		if s.upload == nil && !s.blocked && s.flags&but == 0 {
 			s.flags |= refusing
 			s.Kick()
 		}
