@@ -8,6 +8,7 @@
 # make bench-sizing what a proxy with 5,000 scripts and 1,000 sessions needs, written to docs/sizing.md
 # make lint         gofmt, go vet, staticcheck, and who may import whom
 # make fuzz         every fuzz target for FUZZTIME
+# make differential COMMANDS random commands, with replies compared to a server's byte for byte; SEED and SEEDS choose which
 # make docs-check   links and commands in the documents, and that those which are generated are current
 # make test-compat  the tests of the whole program on Redis 6.0, Redis 8.0 and Valkey 8.1; COMPATFLAGS="-help" lists what can be chosen
 
@@ -15,6 +16,10 @@ GO          ?= go
 # What the program calls itself; empty for what Go makes of the newest tag and the commit.
 VERSION     ?=
 FUZZTIME    ?= 10s
+# A million commands take three minutes on two cores. Each seed runs in one configuration of the proxy, in turn.
+COMMANDS    ?= 1000000
+SEED        ?= 1
+SEEDS       ?= 20
 # Seconds for all fuzz targets together; empty for no limit.
 FUZZBUDGET  ?=
 BENCHFLAGS  ?=
@@ -33,7 +38,7 @@ LDFLAGS  := -s -w $(if $(VERSION),-X github.com/scriptproxy/scriptproxy/cmd/scri
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build cross demo test test-compat bench bench-docs bench-configs bench-registry bench-sizing bench-smoke lint fuzz docs-check clean
+.PHONY: build cross demo test test-compat bench bench-docs bench-configs bench-registry bench-sizing bench-smoke lint fuzz differential docs-check clean
 
 build:
 	$(BUILD) -o bin/scriptproxy ./cmd/scriptproxy
@@ -94,6 +99,10 @@ lint:
 fuzz:
 	@.ci/packages redis-server
 	.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)
+
+differential:
+	@.ci/packages redis-server
+	$(GO) test -count=1 -timeout 2h -run Random ./test/differential -seed=$(SEED) -seeds=$(SEEDS) -count-commands=$(COMMANDS)
 
 docs-check:
 	$(GO) test -count=1 -run Reference ./cmd/scriptproxy/internal/cli ./cmd/scriptproxy/internal/config ./metrics

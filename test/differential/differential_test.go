@@ -15,6 +15,7 @@ import (
 
 var (
 	seedFlag     = flag.Uint64("seed", 0, "run the sequences of this seed only; 0: of a few seeds, always the same")
+	seedsFlag    = flag.Int("seeds", 1, "run so many seeds, from -seed on; each runs in one configuration of the proxy, in turn")
 	firstFlag    = flag.Uint64("first", 0, "the number of the first sequence")
 	commandsFlag = flag.Int("count-commands", 0, "run so many commands, divided among the seeds; 0: a few thousand")
 	lengthFlag   = flag.Int("length", 300, "the length of a sequence in commands")
@@ -167,7 +168,10 @@ func (b *bed) generator(t testing.TB, seed uint64) Generator {
 func TestRandomCommandsHaveTheSameRepliesThroughTheProxy(t *testing.T) {
 	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
 	if *seedFlag != 0 {
-		seeds = []uint64{*seedFlag}
+		seeds = nil
+		for i := range *seedsFlag {
+			seeds = append(seeds, *seedFlag+uint64(i))
+		}
 	}
 	total := *commandsFlag
 	if total == 0 {
@@ -191,7 +195,7 @@ func runSeed(t *testing.T, v variant, seed uint64, commands int) {
 			return
 		}
 	}
-	t.Logf("%d commands of seed %d, %d of them not sent to connections that were blocked", ran, seed, b.Skipped)
+	t.Logf("%d commands of seed %d, %d of them not sent to connections that were blocked, %d sequences ended early by what is not passed on", ran, seed, b.Skipped, b.Refused)
 }
 
 // report fails the test with the shortest sequence that shows the difference.

@@ -9,7 +9,7 @@
 // both protocols) and reproducible:
 //
 //	go test ./test/differential -seed=7                              # one seed
-//	go test ./test/differential -run Random -count-commands=1000000 -timeout=30m
+//	go test ./test/differential -run Random -seed=7 -seeds=20 -count-commands=1000000 -timeout=30m
 //	go test ./test/differential -run Random -seed=7 -first=41 -count-commands=1
 //
 // A difference is printed with the shortest sequence that still shows it, in the notation of the sequences in

@@ -149,7 +149,7 @@ ZINTER #{ <z> } [ AGGREGATE ( SUM | MIN | MAX ) ] [ WITHSCORES ]
 ZINTERCARD #{ <z> } [ LIMIT <n> ]
 ZINTERSTORE <z> #{ <z> } [ AGGREGATE ( SUM | MIN | MAX ) ]
 ZINTERSTORE <z> 2 <z> <z> WEIGHTS <i> <i>
-ZLEXCOUNT <z> <lex> <lex>
+ZLEXCOUNT <y> <lex> <lex>
 ZMPOP #{ <z> } ( MIN | MAX ) [ COUNT <n> ]
 ZMSCORE <z> { <m> }
 ZPOPMAX <z> [ <n> ]
@@ -157,16 +157,18 @@ ZPOPMIN <z> [ <n> ]
 ZRANDMEMBER <z> [ <i> [ WITHSCORES ] ]
 ZRANGE <z> <i> <i> [ REV ] [ WITHSCORES ]
 ZRANGE <z> <score> <score> BYSCORE [ REV ] [ LIMIT <n> <n> ] [ WITHSCORES ]
-ZRANGE <z> <lex> <lex> BYLEX [ REV ] [ LIMIT <n> <n> ]
-ZRANGEBYLEX <z> <lex> <lex> [ LIMIT <n> <n> ]
+ZADD <y> { 0 <m> }
+ZLEXCOUNT l1 <lex> <lex>
+ZRANGE <y> <lex> <lex> BYLEX [ REV ] [ LIMIT <n> <n> ]
+ZRANGEBYLEX <y> <lex> <lex> [ LIMIT <n> <n> ]
 ZRANGEBYSCORE <z> <score> <score> [ WITHSCORES ] [ LIMIT <n> <n> ]
 ZRANGESTORE <z> <z> <i> <i> [ REV ]
 ZRANK <z> <m>
-ZREMRANGEBYLEX <z> <lex> <lex>
+ZREMRANGEBYLEX <y> <lex> <lex>
 ZREMRANGEBYRANK <z> <i> <i>
 ZREMRANGEBYSCORE <z> <score> <score>
 ZREVRANGE <z> <i> <i> [ WITHSCORES ]
-ZREVRANGEBYLEX <z> <lex> <lex> [ LIMIT <n> <n> ]
+ZREVRANGEBYLEX <y> <lex> <lex> [ LIMIT <n> <n> ]
 ZREVRANGEBYSCORE <z> <score> <score> [ WITHSCORES ] [ LIMIT <n> <n> ]
 ZREVRANK <z> <m>
 ZSCAN <z> 0 [ MATCH <pat> ] COUNT 100000

@@ -21,6 +21,10 @@ func (g *generator) value(kind string) string {
 			t = keyTypes[r.IntN(len(keyTypes))] // often one of the wrong type
 		}
 		return string(t) + strconv.Itoa(1+r.IntN(keysOfAType))
+	case "y":
+		// Sorted sets of one score: among several, what is between two members is unspecified, and depends on a skip list's
+		// levels, which are random.
+		return "y" + strconv.Itoa(1+r.IntN(keysOfAType))
 	case "k":
 		return string(keyTypes[r.IntN(len(keyTypes))]) + strconv.Itoa(1+r.IntN(keysOfAType))
 	case "v":
