@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,6 +59,14 @@ func (s *session) client(cmd *command.Command, r *resp.Request) bool {
 		return s.clientTracking(r)
 	case equalFold(sub, "CACHING"):
 		return s.clientCaching(r)
+	case equalFold(sub, "GETREDIR") && s.redirectsTo() != 0:
+		s.reply(":" + strconv.FormatUint(s.redirectsTo(), 10) + crlf)
+	case equalFold(sub, "TRACKINGINFO") && s.state&tracking != 0:
+		p, ok := s.own(r, kindTrackingInfo)
+		if p != nil {
+			p.redirect = s.redirectsTo()
+		}
+		return ok
 	case equalFold(sub, "NO-EVICT"):
 		return s.clientFlag(r, noEvict)
 	case equalFold(sub, "NO-TOUCH"):
@@ -169,6 +179,9 @@ func (s *session) clientTracking(r *resp.Request) bool {
 	if p == nil {
 		return ok
 	}
+	if s.ext != nil {
+		s.ext.redirect = 0
+	}
 	if on {
 		s.state |= tracking
 	} else if equalFold(r.Arg(2), "OFF") {
@@ -176,6 +189,28 @@ func (s *session) clientTracking(r *resp.Request) bool {
 		s.flags &^= cachingNext
 	}
 	return true
+}
+
+// redirectsTo is the session that is told of what this one caches, 0 when it
+// is this one.
+func (s *session) redirectsTo() uint64 {
+	if s.ext == nil || s.state&tracking == 0 {
+		return 0
+	}
+	return s.ext.redirect
+}
+
+// nameRedirect has the answer to CLIENT TRACKINGINFO name the session for the
+// server's client.
+func (p *pending) nameRedirect() {
+	const field = "redirect\r\n:"
+	at := bytes.Index(p.buf, []byte(field))
+	if at < 0 || p.redirect == 0 {
+		return
+	}
+	at += len(field)
+	end := at + bytes.IndexByte(p.buf[at:], '\r')
+	p.buf = slices.Replace(p.buf, at, end, strconv.AppendUint(nil, p.redirect, 10)...)
 }
 
 // trackFor sends CLIENT TRACKING with argument at replaced by the server's id
@@ -217,6 +252,7 @@ func (s *session) trackFor(r *resp.Request, at int, id uint64) bool {
 			return
 		}
 		args[at] = strconv.FormatUint(server, 10)
+		s.needExtra().redirect = id
 		p.kind = kindPlain
 		p.link = s.ded
 		s.remote++

@@ -56,13 +56,17 @@ func (s *session) describe() string {
 	if s.flags&resp3 != 0 {
 		version = 3
 	}
+	redir := int64(-1)
+	if s.state&tracking != 0 {
+		redir = int64(s.redirectsTo())
+	}
 	obuf := 0
 	if s.out != nil {
 		obuf = len(s.out.B) - int(s.outOff)
 	}
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=%d multi=%d qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=%d oll=%d omem=%d tot-mem=%d events=r cmd=%s user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=%d multi=%d qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=%d oll=%d omem=%d tot-mem=%d events=r cmd=%s user=%s redir=%d resp=%d lib-name=%s lib-ver=%s\n",
 		s.id, s.remoteAddr(), s.localAddr(), s.FD(), e.name, (now-s.created)/1e9, (now-s.lastActive)/1e9, flags, s.group.Key().DB,
-		e.subs.channels, e.subs.patterns, e.subs.shards, multi, s.Buffered(), obuf, s.inflight, obuf, obuf+s.Buffered(), cmd, s.userName(), version, e.libName, e.libVersion)
+		e.subs.channels, e.subs.patterns, e.subs.shards, multi, s.Buffered(), obuf, s.inflight, obuf, obuf+s.Buffered(), cmd, s.userName(), redir, version, e.libName, e.libVersion)
 }
 
 // localAddr is the address that the client connected to.

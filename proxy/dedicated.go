@@ -280,6 +280,10 @@ func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 		}
 		return s.inTransaction(cmd, r)
 	}
+	if st := s.ownLink(); st != routed {
+		return st == answered
+	}
+	s.ded.AskServerID() // in RESP2 the server does not tell a subscriber
 	p, ok := s.own(r, kindSubscribe)
 	if p == nil {
 		return ok
@@ -287,7 +291,6 @@ func (s *session) subscribe(cmd *command.Command, r *resp.Request) bool {
 	p.left = r.Len() - 1
 	p.quiet, p.mute = p.mute, false // confirmations are pushes, which CLIENT REPLY does not hold back
 	s.state |= subscribed
-	s.ded.AskServerID()
 	s.needExtra().subs.pending++
 	s.ded.SetTap(s, s.flags&resp3 == 0)
 	return true
@@ -438,6 +441,7 @@ type extra struct {
 	keeps                     int            // sent by keepDedicated and not refused
 	stuck                     bool           // the session is sticky for good
 	slowed                    *upstream.Link // see tooMuch
+	redirect                  uint64         // see redirectsTo
 
 	gate      *policy.Gate   // of a request that waits; see policy_limits.go
 	gates     []*policy.Gate // of the transaction's calls

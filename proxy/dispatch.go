@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"cmp"
+
 	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
@@ -34,6 +36,9 @@ func (s *session) dispatch(r *resp.Request, more bool) bool {
 		return s.keepDedicated(r, kindUnknown)
 	}
 	s.last = cmd
+	if cmd.IsContainer() && r.Len() > 1 {
+		s.last = cmp.Or(cmd.Sub(r.Arg(1)), cmd)
+	}
 	if s.inflight >= uint32(w.gen.Settings.Pipeline) {
 		return s.hold(holdDrain)
 	}

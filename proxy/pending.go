@@ -39,6 +39,8 @@ const (
 	kindSwallow
 	// kindWait is a WAIT; see wait.go.
 	kindWait
+	// kindTrackingInfo is a CLIENT TRACKINGINFO.
+	kindTrackingInfo
 	// kindRights asks what the session's user may do; see rights.go.
 	kindRights
 	// kindAsync waits for something else than a link; see fanout.
@@ -81,6 +83,7 @@ type pending struct {
 	greeting *greeting       // kindAuth: what HELLO asked for besides
 	notes    []txNote        // kindExec
 	left     int             // kindSubscribe: confirmations to come
+	redirect uint64          // kindTrackingInfo: the session that is told; 0: the client itself
 
 	gate  *policy.Gate   // what an admitted call leaves when it ends
 	gates []*policy.Gate // the same for the calls that EXEC runs
@@ -193,6 +196,9 @@ func (p *pending) whole() {
 		p.settle()
 	case kindRights:
 		p.learn(p.link.Group())
+	case kindTrackingInfo:
+		p.nameRedirect()
+		p.settle()
 	case kindWait:
 		if p.text != "" {
 			p.buf, p.text = append(p.buf[:0], p.text...), ""
