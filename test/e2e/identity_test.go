@@ -1,0 +1,215 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/scriptproxy/scriptproxy/test/redisserver"
+)
+
+// listed are the fields of the lines that CLIENT LIST gives, by the clients' names.
+func listed(t *testing.T, reply string) map[string]map[string]string {
+	t.Helper()
+	_, text, found := strings.Cut(reply, "\r\n")
+	if !found || !strings.HasPrefix(reply, "$") {
+		t.Fatalf("CLIENT LIST: %q", reply)
+	}
+	all := map[string]map[string]string{}
+	for line := range strings.Lines(strings.TrimSuffix(text, "\r\n")) {
+		fields := map[string]string{}
+		for _, field := range strings.Fields(line) {
+			key, value, _ := strings.Cut(field, "=")
+			fields[key] = value
+		}
+		all[fields["name"]] = fields
+	}
+	return all
+}
+
+// named is a client that has given itself a name.
+func named(p *proxy, name string) *client {
+	p.t.Helper()
+	c := p.client()
+	if got := c.do("CLIENT", "SETNAME", name); got != ok {
+		p.t.Fatal(got)
+	}
+	return c
+}
+
+func TestClientListSpeaksOfSessionsInRedissFormat(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, set("loops", 2))
+	plain, subscriber, blocked, queuing := named(p, "plain"), named(p, "subscriber"), named(p, "blocked"), named(p, "queuing")
+	subscriber.do("SUBSCRIBE", "a", "b")
+	subscriber.reply()
+	subscriber.do("PSUBSCRIBE", "c*")
+	blocked.send(request("BLPOP", "list", "0"))
+	queuing.do("SELECT", "3")
+	queuing.do("MULTI")
+	queuing.do("SET", "k", "v")
+	p.eventually("block", func() error {
+		if n := server.Info("clients")["blocked_clients"]; n != "1" {
+			return fmt.Errorf("%s clients are blocked", n)
+		}
+		return nil
+	})
+	all := listed(t, plain.do("CLIENT", "LIST"))
+	for name, want := range map[string]map[string]string{
+		"plain":      {"flags": "N", "db": "0", "sub": "0", "multi": "-1", "cmd": "client|list", "user": "default", "resp": "2", "redir": "-1"},
+		"subscriber": {"flags": "P", "sub": "2", "psub": "1", "cmd": "psubscribe"},
+		"blocked":    {"flags": "b", "cmd": "blpop"},
+		"queuing":    {"flags": "x", "db": "3", "multi": "1", "cmd": "set"},
+	} {
+		for field, value := range want {
+			if got := all[name][field]; got != value {
+				t.Errorf("%s=%s of %s, want %s", field, got, name, value)
+			}
+		}
+	}
+	if got, want := all["plain"]["addr"], plain.conn.LocalAddr().String(); got != want {
+		t.Errorf("addr=%s, want %s", got, want)
+	}
+	if got, want := all["plain"]["laddr"], plain.conn.RemoteAddr().String(); got != want {
+		t.Errorf("laddr=%s, want %s", got, want)
+	}
+	// The fields of a server of the same protocol, in the same order but for those that this server is too old for.
+	var fields []string
+	for _, field := range strings.Fields(plain.do("CLIENT", "INFO")) {
+		if key, _, found := strings.Cut(field, "="); found {
+			fields = append(fields, key)
+		}
+	}
+	ours := " " + strings.Join(fields, " ") + " "
+	at := 0
+	for _, field := range strings.Fields(direct(t, server).do("CLIENT", "INFO")) {
+		key, _, found := strings.Cut(field, "=")
+		if !found {
+			continue
+		}
+		i := strings.Index(ours, " "+key+" ")
+		if i < at {
+			t.Errorf("the field %s is missing or out of order in %s", key, ours)
+		}
+		at = max(at, i)
+	}
+
+	ids := all["blocked"]["id"] + " " + all["queuing"]["id"]
+	some := listed(t, plain.do(append([]string{"CLIENT", "LIST", "ID"}, strings.Fields(ids)...)...))
+	if len(some) != 2 || some["blocked"] == nil || some["queuing"] == nil {
+		t.Errorf("LIST ID: %v", some)
+	}
+	if some := listed(t, plain.do("CLIENT", "LIST", "TYPE", "pubsub")); len(some) != 1 || some["subscriber"] == nil {
+		t.Errorf("LIST TYPE pubsub: %v", some)
+	}
+}
+
+func TestClientKillClosesTheSessionsThatItDescribes(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	server.Do("ACL", "SETUSER", "alice", "on", ">pw", "~*", "&*", "+@all")
+	p := startProxy(t, server, nil, set("loops", 3))
+	killer, bystander := named(p, "killer"), named(p, "bystander")
+	me := killer.conn.LocalAddr().String()
+	id := func(name string) string { return listed(t, killer.do("CLIENT", "LIST"))[name]["id"] }
+	for _, test := range []struct {
+		name   string
+		filter func(victim *client) []string
+		reply  string
+	}{
+		{"ID", func(*client) []string { return []string{"ID", id("victim")} }, ":1\r\n"},
+		{"ADDR", func(v *client) []string { return []string{"ADDR", v.conn.LocalAddr().String()} }, ":1\r\n"},
+		{"the old form", func(v *client) []string { return []string{v.conn.LocalAddr().String()} }, ok},
+		{"USER", func(*client) []string { return []string{"USER", "alice"} }, ":1\r\n"},
+		{"TYPE", func(v *client) []string { v.do("SUBSCRIBE", "news"); return []string{"TYPE", "pubsub"} }, ":1\r\n"},
+		{"several at once", func(v *client) []string {
+			return []string{"USER", "alice", "ADDR", v.conn.LocalAddr().String(), "LADDR", v.conn.RemoteAddr().String(), "ID", id("victim")}
+		}, ":1\r\n"},
+	} {
+		victim := named(p, "victim")
+		if got := victim.do("AUTH", "alice", "pw"); got != ok {
+			t.Fatal(got)
+		}
+		if got := killer.do(append([]string{"CLIENT", "KILL"}, test.filter(victim)...)...); got != test.reply {
+			t.Errorf("%s: %q, want %q", test.name, got, test.reply)
+			continue
+		}
+		victim.gone()
+	}
+	for _, nobody := range [][]string{{"ID", "999999"}, {"ADDR", "192.0.2.1:1"}, {"USER", "alice"}, {"USER", "alice", "ADDR", me}} {
+		if got := killer.do(append([]string{"CLIENT", "KILL"}, nobody...)...); got != ":0\r\n" {
+			t.Errorf("%q: %q", nobody, got)
+		}
+	}
+	if got := killer.do("CLIENT", "KILL", "192.0.2.1:1"); got != "-ERR No such client\r\n" {
+		t.Errorf("the old form, of nobody: %q", got)
+	}
+	// A victim whose command blocks takes nothing afterwards.
+	blocked := named(p, "blocked")
+	blocked.send(request("BLPOP", "list", "0"))
+	p.eventually("block", func() error {
+		if n := server.Info("clients")["blocked_clients"]; n != "1" {
+			return fmt.Errorf("%s clients are blocked", n)
+		}
+		return nil
+	})
+	if got := killer.do("CLIENT", "KILL", "ID", id("blocked")); got != ":1\r\n" {
+		t.Errorf("a blocked client: %q", got)
+	}
+	blocked.gone()
+	p.eventually("leave", func() error {
+		if n := server.Info("clients")["blocked_clients"]; n != "0" {
+			return fmt.Errorf("%s clients are blocked", n)
+		}
+		return nil
+	})
+	// SKIPME is yes unless said otherwise: the killer stays, all others of its listener go.
+	_, port, err := net.SplitHostPort(p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := killer.do("CLIENT", "KILL", "LADDR", "127.0.0.1:"+port); got != ":1\r\n" {
+		t.Errorf("LADDR: %q", got)
+	}
+	bystander.gone()
+	if got := killer.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"); got != ":1\r\n" {
+		t.Errorf("SKIPME no: %q", got)
+	}
+	killer.gone()
+}
+
+func TestClientUnblockReachesTheBlockedSession(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	p := startProxy(t, server, nil, set("loops", 3))
+	caller := p.client()
+	for round := range 6 {
+		blocked, other := p.client(), p.client()
+		id := strings.TrimSuffix(strings.TrimPrefix(blocked.do("CLIENT", "ID"), ":"), "\r\n")
+		blocked.send(request("BLPOP", "list", "0"))
+		other.send(request("BLPOP", "list", "0"))
+		p.eventually("block", func() error {
+			if n := server.Info("clients")["blocked_clients"]; n != "2" {
+				return fmt.Errorf("%s clients are blocked", n)
+			}
+			return nil
+		})
+		call, want := []string{"CLIENT", "UNBLOCK", id}, "*-1\r\n"
+		if round%2 == 1 {
+			call, want = append(call, "ERROR"), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
+		}
+		if got := caller.do(call...); got != ":1\r\n" {
+			t.Fatalf("round %d: %q", round, got)
+		}
+		blocked.want(want)
+		if got := caller.do(call...); got != ":0\r\n" {
+			t.Errorf("of a client that does not block: %q", got)
+		}
+		caller.do("RPUSH", "list", "x") // wakes the other, which still blocks
+		other.want("*2\r\n" + bulk("list") + bulk("x"))
+	}
+}
