@@ -283,6 +283,19 @@ func (p *proxy) counted(name, labels string) float64 {
 	return p.metrics()["scriptproxy_"+name+"{"+labels+"}"]
 }
 
+// awaitRunning waits until the proxy knows that a node runs the script.
+func (p *proxy) awaitRunning(script string) {
+	p.t.Helper()
+	p.eventually("know that "+script+" runs", func() error {
+		for name := range p.metrics() {
+			if strings.HasPrefix(name, "scriptproxy_script_running_seconds{") && strings.Contains(name, `script="`+script+`"`) {
+				return nil
+			}
+		}
+		return fmt.Errorf("/metrics tells of no such run")
+	})
+}
+
 // dial returns a connection of a client that is closed with the test. Its calls give up after 30 seconds.
 func (p *proxy) dial() *redisserver.Client {
 	p.t.Helper()
