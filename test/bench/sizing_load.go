@@ -87,7 +87,7 @@ func (p *sized) cost(ctx context.Context, c command, l load, n int, withReader b
 	if withReader {
 		go func() {
 			for {
-				if _, _, err := p.get("/metrics"); err != nil {
+				if err := p.scrape(); err != nil {
 					read <- err
 					return
 				}
