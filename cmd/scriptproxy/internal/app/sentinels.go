@@ -29,10 +29,10 @@ const (
 	// sentinel_publish_period).
 	sentinelChannel = "__sentinel__:hello"
 	sentinelListen  = 5 * time.Second
-	// sentinelsEvery is how often they are asked, and sentinelsAgain how soon
-	// after no primary could be.
+	// sentinelsEvery is how often they are asked, and sentinelsLook how soon
+	// after a primary is there.
 	sentinelsEvery = 5 * time.Minute
-	sentinelsAgain = time.Second
+	sentinelsLook  = time.Second
 	sentinelAnswer = 2 * time.Second
 )
 
@@ -70,26 +70,28 @@ func (s *sentinels) warnings() []string {
 
 // watchSentinels asks the Sentinels from time to time until ctx ends.
 func (a *App) watchSentinels(ctx context.Context) {
+	asked := make([]time.Time, len(a.upstreams))
+	tick := time.NewTicker(sentinelsLook)
+	defer tick.Stop()
 	for {
-		next := sentinelsEvery
-		for _, set := range a.upstreams {
+		for i, set := range a.upstreams {
 			n := set.monitor.View().Primary
-			if n == nil || !n.Up() || a.server.NodeBusy(n) {
-				next = sentinelsAgain
+			if n == nil || !n.Up() || a.server.NodeBusy(n) || time.Since(asked[i]) < sentinelsEvery {
 				continue
 			}
+			asked[i] = time.Now()
 			says, err := a.findSentinels(ctx, set.monitor, n)
 			if err != nil {
 				a.log.Debug("it is not known which Sentinels watch a primary", "node", n.Addr, "error", err)
 				continue
 			}
 			a.sentinels.set(set.name, says)
+			a.compareDeadlines()
 		}
-		a.compareDeadlines()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(next):
+		case <-tick.C:
 		}
 	}
 }
