@@ -53,7 +53,7 @@ demo: build
 	bin/scriptproxy demo
 
 test:
-	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb lintian unshare
+	@.ci/packages gcc redis-server redis-cli redis-benchmark node npm python3-redis tmux promtool systemd-analyze dpkg-deb lintian unshare script
 	$(GO) test -race -p 1 -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 test-compat:
