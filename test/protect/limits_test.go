@@ -76,7 +76,7 @@ func TestPlacesAreGivenBackWhenANodeIsLost(t *testing.T) {
 	p := startProxy(t, server, nil, script("tardy", []string{tardyBody}, "max_concurrent", 1, "max_queue", 10))
 	running := later(p.dial(), "EVALSHA", "tardy", 1, "n", 5000)
 	waiting := later(p.dial(), "EVALSHA", "tardy", 1, "n", 0)
-	time.Sleep(50 * time.Millisecond)
+	p.awaitRunning("tardy")
 	server.Kill()
 	if a := await(t, running); !isError(a.reply, "UNAVAILABLE", "may have run") {
 		t.Errorf("the call that ran: %v", a.reply)
