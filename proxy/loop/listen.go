@@ -98,7 +98,7 @@ func (ln *Listener) Accept(starved func(error)) (int, error) {
 		fd := -1
 		var failed error
 		err := ln.raw.Read(func(lfd uintptr) bool {
-			n, _, err := unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			n, err := accept(int(lfd))
 			switch {
 			case err == nil:
 				fd, failed = n, nil
@@ -127,6 +127,16 @@ func (ln *Listener) Accept(starved func(error)) (int, error) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+}
+
+// accept is accept4 without the peer's address, which would be an allocation
+// for each connection and is asked for where it is needed.
+func accept(lfd int) (int, error) {
+	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(lfd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
 }
 
 // KeepAlive turns TCP keepalive on for a descriptor, as Redis's anetKeepAlive
