@@ -214,6 +214,9 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 	addrs = append(addrs, operators...)
 	a.metrics.ConfigReload(true, time.Now())
 	a.log.Info("serving", "addresses", addrs, "version", a.opts.Version)
+	// What the start has left over is room for the first clients: while they are
+	// served next to nothing is allocated, and nothing would collect it for long.
+	runtime.GC()
 	return addrs, nil
 }
 
