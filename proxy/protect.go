@@ -45,6 +45,7 @@ const (
 type watched struct {
 	prev, next *pending
 	run        *watchdog.Run
+	unbounded  *upstream.Link    // which counts the call as such
 	gate       *watchdog.Gate    // entered
 	trial      *watchdog.Breaker // that lets this call through to see
 	exec       *queuedScripts    // of EXEC
@@ -95,6 +96,10 @@ func (w *worker) watch(p *pending) {
 		w.unlist(p)
 	}
 	t.on = true
+	if p.deadline(&w.gen.Settings) == 0 {
+		t.unbounded = p.link
+		p.link.Unbounded++
+	}
 	t.prev = l.last
 	if l.last == nil {
 		l.first = p
@@ -121,6 +126,10 @@ func (w *worker) unlist(p *pending) {
 		t.next.watched.prev = t.prev
 	}
 	t.prev, t.next, t.on = nil, nil, false
+	if t.unbounded != nil {
+		t.unbounded.Unbounded--
+		t.unbounded = nil
+	}
 }
 
 // tick looks at the script calls that have been under way for a while, and at

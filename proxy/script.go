@@ -115,6 +115,10 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 	ro := cmd.Op == command.OpEvalRO || cmd.Op == command.OpEvalShaRO
 	read := ro || script != nil && script.Class() == ClassRead
 	link, st := s.linkFor(read && w.gen.Settings.ReplicaScriptReads, read)
+	own := false
+	if st == routed {
+		own, st = s.needsOwn(link, script)
+	}
 	if st != routed {
 		return s.notRouted(script, by, st)
 	}
@@ -132,6 +136,9 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 	if w.ruling.asked && !s.admit(w.gen.Policy, cmd) {
 		by.giveBack()
 		return true
+	}
+	if own {
+		link = s.ownTo(link)
 	}
 	p := w.newPending(s, kindScript)
 	p.read = read
@@ -696,12 +703,19 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 		}
 	}
 	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
+	own := false
+	if st == routed {
+		own, st = s.needsOwn(link, script)
+	}
 	if st != routed {
 		return s.notRouted(script, by, st)
 	}
 	if s.w.ruling.asked && !s.admit(s.w.gen.Policy, cmd) {
 		by.giveBack()
 		return true
+	}
+	if own {
+		link = s.ownTo(link)
 	}
 	p := s.w.newPending(s, kindScript)
 	p.read = read

@@ -48,6 +48,9 @@ type Link struct {
 	Node *topology.Node
 	// Dedicated links are lent to one session.
 	Dedicated bool
+	// Unbounded is the number of script calls under way that may run for as
+	// long as they like; its owner counts.
+	Unbounded int
 
 	group *Group
 	state linkState
