@@ -30,9 +30,10 @@ type Options struct {
 	// doubles each time, with half of it random.
 	BackoffMin, BackoffMax time.Duration
 	// DedicatedMax bounds the dedicated links to one node on one loop;
-	// DedicatedIdle is how long one is kept when nobody needs it.
-	DedicatedMax  int
-	DedicatedIdle time.Duration
+	// DedicatedIdle is how long one is kept when nobody needs it, but for the
+	// last DedicatedKeep of a group with sessions, which stay.
+	DedicatedMax, DedicatedKeep int
+	DedicatedIdle               time.Duration
 	// OnLink counts links as they are made (+1) and end (-1).
 	OnLink func(n *topology.Node, dedicated bool, delta int)
 	// OnFail hears of links that failed, with the reason.
@@ -337,8 +338,12 @@ func (p *Pool) Sweep() {
 				l.out.shrink()
 			}
 		}
+		keep := p.opts.DedicatedKeep
+		if g.Sessions == 0 {
+			keep = 0
+		}
 		for i := range g.idle {
-			for len(g.idle[i]) > 0 && now-g.idle[i][0].idleSince > int64(p.opts.DedicatedIdle) {
+			for len(g.idle[i]) > keep && now-g.idle[i][0].idleSince > int64(p.opts.DedicatedIdle) {
 				g.idle[i][0].Fail(errIdle)
 			}
 			empty = empty && len(g.idle[i]) == 0

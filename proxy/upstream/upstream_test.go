@@ -459,6 +459,33 @@ func TestDedicatedLinksAreBoundedAndComeBack(t *testing.T) {
 	})
 }
 
+func TestSomeUnusedDedicatedLinksStayWhileTheGroupHasSessions(t *testing.T) {
+	f := newFake(t)
+	b := newBench(t, f.ln.Addr().String(), func(o *Options) { o.DedicatedKeep, o.DedicatedIdle = 1, time.Nanosecond })
+	var one, two *Link
+	b.on(func() {
+		g := b.pool.Group(plain)
+		g.Sessions = 1
+		one, _ = g.Dedicate(b.node)
+		two, _ = g.Dedicate(b.node)
+		g.Release(one)
+		g.Release(two)
+	})
+	time.Sleep(time.Millisecond) // the loop's clock moves on
+	b.on(func() {
+		g := b.pool.Group(plain)
+		b.pool.Sweep()
+		if one.Alive() || !two.Alive() {
+			t.Errorf("of two unused links the first is open: %v, the last: %v; want the last to stay", one.Alive(), two.Alive())
+		}
+		g.Sessions = 0
+		b.pool.Sweep()
+		if two.Alive() {
+			t.Error("a link stays for a group without sessions")
+		}
+	})
+}
+
 func TestDetachedLinkFinishesWhatItHasAndMovesWhatItMay(t *testing.T) {
 	f := newFake(t)
 	b := newBench(t, f.ln.Addr().String())

@@ -146,7 +146,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	first := proxy.NewGeneration(0, a.settings(), a.commands, proxy.NewScriptTable(nil, nil, nil))
 	a.server, err = proxy.New(proxy.Options{
 		Loops: loops, Upstreams: a.upstreams.forProxy(cfg), Spare: spare, ListenerUpstreams: listenerUpstreams(cfg), Metrics: a.metrics, SlowLog: a.slow,
-		Upstream: upstreamOptions(cfg, dial), Service: cfg.Auth.Mode == config.AuthService, First: first,
+		Upstream: upstreamOptions(cfg, dial, loops), Service: cfg.Auth.Mode == config.AuthService, First: first,
 		KnownScripts: cfg.Scripts.MaxCached, KnownBytes: int64(cfg.Scripts.MaxCachedBytes),
 		Analyse: a.classify, Load: a.loadOne, Trace: trace, Logger: logger,
 		ConnectTimeout: cfg.Upstream.ConnectTimeout, OnBreaker: a.breakerOpened,

@@ -61,12 +61,13 @@ func outputLimit(b config.OutputBuffer) proxy.OutputLimit {
 // session that needs one.
 const dedicatedKept = 30 * time.Second
 
-func upstreamOptions(c *config.Config, d *dialer) upstream.Options {
+func upstreamOptions(c *config.Config, d *dialer, loops int) upstream.Options {
+	each := func(ofNode int) int { return (ofNode + loops - 1) / loops }
 	return upstream.Options{
 		Dial: d.fd, ConnectTimeout: c.Upstream.ConnectTimeout,
 		MaxPending: c.Upstream.Links.MaxPending, MaxUnsent: maxUnsent,
 		BackoffMin: c.Upstream.Reconnect.Min, BackoffMax: c.Upstream.Reconnect.Max,
-		DedicatedMax: c.Upstream.Links.DedicatedMax, DedicatedIdle: dedicatedKept,
+		DedicatedMax: each(c.Upstream.Links.DedicatedMax), DedicatedKeep: each(c.Upstream.Links.DedicatedIdle), DedicatedIdle: dedicatedKept,
 	}
 }
 

@@ -144,7 +144,9 @@ type Links struct {
 	// Dedicated connections to one node: those of clients which are in a
 	// transaction, block, subscribe, or have other state on the server.
 	DedicatedMax int `yaml:"dedicated_max"`
-	// Dedicated connections to one node that are kept open, unused, for the next
-	// client that needs one.
+	// Dedicated connections to one node that stay open, unused, for the next
+	// client that needs one: so many for each user and database. What is unused
+	// beyond them is closed after 30 s. This and dedicated_max are shared out
+	// among the event loops.
 	DedicatedIdle int `yaml:"dedicated_idle"`
 }
