@@ -273,8 +273,8 @@ type poller struct {
 
 func (m *Monitor) pollNode(ctx context.Context, n *Node, heard chan<- struct{}) {
 	p := &poller{m: m, n: n}
-	p.client = m.client(n.Addr, func() { p.connected = true })
-	defer p.client.Close()
+	p.renew()
+	defer func() { p.client.Close() }()
 	tick := time.NewTicker(m.opts.PollInterval)
 	defer tick.Stop()
 	first := true
@@ -290,6 +290,16 @@ func (m *Monitor) pollNode(ctx context.Context, n *Node, heard chan<- struct{}) 
 		case <-tick.C:
 		}
 	}
+}
+
+// renew makes the poller's client anew. After a few refused connections a
+// client tries again only once a second, and a node that has come back would be
+// seen late.
+func (p *poller) renew() {
+	if p.client != nil {
+		p.client.Close()
+	}
+	p.client = p.m.client(p.n.Addr, func() { p.connected = true })
 }
 
 func (p *poller) poll(ctx context.Context) {
@@ -328,6 +338,7 @@ func (p *poller) poll(ctx context.Context) {
 	default:
 		p.silent = 0
 		p.n.fail(started, err)
+		p.renew()
 	}
 	p.m.elect()
 	if p.n.Up() && !p.n.ready.Load() && !p.n.Busy() {

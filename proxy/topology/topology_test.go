@@ -1,10 +1,12 @@
 package topology
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -201,3 +203,30 @@ type timeout struct{}
 func (timeout) Error() string   { return "i/o timeout" }
 func (timeout) Timeout() bool   { return true }
 func (timeout) Temporary() bool { return true }
+
+// TestNodeThatRefusesIsAskedWithEveryPoll would take half a minute with a client that pauses between its attempts.
+func TestNodeThatRefusesIsAskedWithEveryPoll(t *testing.T) {
+	const attempts = 30
+	dials := make(chan struct{}, attempts)
+	m := New(Options{
+		Primary: "a:1", PollInterval: 5 * time.Millisecond, SilentAfter: time.Second, GoneAfter: time.Minute, ConnectTimeout: time.Second,
+		Now: func() int64 { return time.Now().UnixNano() },
+		Dial: func(context.Context, string) (net.Conn, error) {
+			select {
+			case dials <- struct{}{}:
+			default:
+			}
+			return nil, syscall.ECONNREFUSED
+		},
+	})
+	m.Start(t.Context())
+	defer m.Close()
+	late := time.After(10 * time.Second)
+	for n := range attempts {
+		select {
+		case <-dials:
+		case <-late:
+			t.Fatalf("%d attempts to connect in 10 s", n)
+		}
+	}
+}

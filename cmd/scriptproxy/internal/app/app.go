@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/admin"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/console"
@@ -101,8 +102,17 @@ func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, opts Opti
 	return a.Stop()
 }
 
+// silent keeps go-redis from writing about every refused connection to standard
+// error: who uses it here is told by errors, and logs what matters once.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
 // New puts the parts together. Nothing listens yet, and no server was asked.
 func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
+	quiet()
 	host, err := os.Hostname()
 	if err != nil {
 		host = "proxy"
