@@ -265,6 +265,7 @@ type poller struct {
 	m         *Monitor
 	n         *Node
 	client    *redis.Client
+	asked     bool // the server, before
 	connected bool // since the last look at the server's identity
 	runID     string
 	silent    int64 // since when nothing was heard
@@ -347,11 +348,13 @@ func (p *poller) poll(ctx context.Context) {
 	if p.m.opts.Changed != nil {
 		p.m.opts.Changed(p.m.View(), p.n)
 	}
+	first := !p.asked
+	p.asked = true
 	if log := p.m.opts.Logger; log != nil {
 		switch {
 		case wasUp != p.n.Up() && p.n.Up():
 			log.Info("node is up", "node", p.n.Addr, "role", p.n.Role().String())
-		case wasUp != p.n.Up():
+		case wasUp != p.n.Up(), first && !p.n.Up():
 			log.Warn("node is down", "node", p.n.Addr, "error", p.n.LastError())
 		case wasBusy != p.n.Busy() && p.n.Busy():
 			log.Warn("node is busy", "node", p.n.Addr)
