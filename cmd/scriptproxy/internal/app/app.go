@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -86,6 +88,12 @@ func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, opts Opti
 	if err != nil {
 		return err
 	}
+	// From the first moment: without a handler the signal would end the program.
+	hup := make(chan os.Signal, 1)
+	if opts.ConfigPath != "" {
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+	}
 	addrs, err := a.Start(ctx)
 	if err != nil {
 		a.Close()
@@ -95,9 +103,12 @@ func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, opts Opti
 		opts.Ready(addrs)
 	}
 	if opts.ConfigPath != "" {
-		go a.watchConfig(ctx)
+		go a.watchConfig(ctx, hup)
 	}
 	defer a.tellSystemd(ctx, addrs)()
+	// What the start has left over is room for the first clients: while they are
+	// served next to nothing is allocated, and nothing would collect it for long.
+	runtime.GC()
 	<-ctx.Done()
 	return a.Stop()
 }
@@ -224,9 +235,6 @@ func (a *App) Start(ctx context.Context) ([]string, error) {
 	addrs = append(addrs, operators...)
 	a.metrics.ConfigReload(true, time.Now())
 	a.log.Info("serving", "addresses", addrs, "version", a.opts.Version)
-	// What the start has left over is room for the first clients: while they are
-	// served next to nothing is allocated, and nothing would collect it for long.
-	runtime.GC()
 	return addrs, nil
 }
 

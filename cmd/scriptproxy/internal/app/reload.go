@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -15,13 +13,10 @@ import (
 // editor or a ConfigMap swap touches several in a row.
 const settleTime = 250 * time.Millisecond
 
-// watchConfig reloads on SIGHUP and when a file of the configuration
+// watchConfig reloads on what comes from hup and when a file of the configuration
 // changes, until ctx ends. Directories are watched, not files: editors and
 // ConfigMaps replace files, and a watch on the old one would see nothing.
-func (a *App) watchConfig(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (a *App) watchConfig(ctx context.Context, hup <-chan os.Signal) {
 	var events <-chan fsnotify.Event
 	var errs <-chan error
 	watcher, err := fsnotify.NewWatcher()
