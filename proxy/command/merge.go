@@ -18,6 +18,9 @@ func (t *Table) topLevel() []*Command {
 	return top
 }
 
+// unlisted is the command that Redis before 7.0 has and does not list (server.c, processCommand).
+const unlisted = "QUIT"
+
 // mergeAll returns unfinished copies of the union of two lists of commands or of subcommands.
 func mergeAll(ours, theirs []*Command) []*Command {
 	merged := make([]*Command, 0, max(len(ours), len(theirs)))
@@ -31,7 +34,7 @@ func mergeAll(ours, theirs []*Command) []*Command {
 			their = our
 		}
 		c := their.copyFor(our.ID)
-		c.Absent = c.Absent || !ok
+		c.Absent = c.Absent || !ok && our.Name != unlisted
 		c.subs = mergeAll(our.subs, theirsOf(their, ok))
 		merged = append(merged, c)
 		delete(theirsByName, our.Name)

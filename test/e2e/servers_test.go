@@ -42,13 +42,14 @@ func since(t testing.TB, major, minor int) bool {
 	return v[0] > major || v[0] == major && v[1] >= minor
 }
 
-// readCalls is how often a server was asked for scripts in the form in which a replica is: EVALSHA_RO, where it knows that.
+// readCalls is how often a server was asked for scripts in the form in which a replica is: EVALSHA_RO, where it knows that, else by
+// sha or with the body.
 func readCalls(s *redisserver.Server, t testing.TB) int {
 	t.Helper()
 	if since(t, 7, 0) {
 		return calls(s, "evalsha_ro") + calls(s, "eval_ro") // a user's first one says whether the user may
 	}
-	return calls(s, "evalsha")
+	return calls(s, "evalsha") + calls(s, "eval")
 }
 
 // allChannels is the part of an ACL rule that allows a user all channels: before Redis 6.2 there were no others.
