@@ -289,7 +289,7 @@ func (p *pending) forgetLost() {
 // reads.
 func (p *pending) again(sent bool) bool {
 	s := p.s
-	if p.tries >= maxTries || p.link == nil || p.link.Dedicated || sent && (!p.read || s.writes > 0) {
+	if p.tries >= maxTries || p.link == nil || p.link.Dedicated && !p.call.own || sent && (!p.read || s.writes > 0) {
 		return false
 	}
 	if p.kind == kindAuth {
@@ -335,7 +335,7 @@ func (p *pending) moveTo(link *upstream.Link, request []byte) bool {
 	p.stale = false
 	s.flags |= holdDrain // requests in flight on two links: nothing may join them
 	if p.kind == kindScript {
-		return p.resendScript(link, request)
+		return p.sendRequest(link, request)
 	}
 	p.link = link
 	s.cur = link
@@ -375,7 +375,7 @@ func (p *pending) readAnew() {
 		return
 	}
 	if p.kind == kindScript {
-		p.resendScript(link, request)
+		p.sendRequest(link, request)
 		return
 	}
 	p.link, s.cur = link, link

@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -159,8 +158,6 @@ func (s *session) loadFirst(n *topology.Node, script *Script) routing {
 // link's node. Nothing of the session may be sent meanwhile.
 func (p *pending) sendApart(link *upstream.Link, request []byte) bool {
 	c := &p.call
-	request = bytes.Clone(request)
-	p.link, p.s.cur = link, link
 	p.buf = p.buf[:0]
 	p.s.flags |= holdDrain
 	p.w.loadApart(link.Node, c.script, func(refusal string) { p.sendLoaded(request, refusal) })

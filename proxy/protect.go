@@ -126,6 +126,11 @@ func (w *worker) unlist(p *pending) {
 		t.next.watched.prev = t.prev
 	}
 	t.prev, t.next, t.on = nil, nil, false
+	t.leaveUnbounded()
+}
+
+// leaveUnbounded takes a call off the count of its link.
+func (t *watched) leaveUnbounded() {
 	if t.unbounded != nil {
 		t.unbounded.Unbounded--
 		t.unbounded = nil
@@ -295,10 +300,11 @@ func (p *pending) unwatch() {
 	*t = watched{}
 }
 
-// rewatch is for a call that is about to be sent anew.
-func (p *pending) rewatch() {
+// rewatch is for a call that is about to be sent anew, on link.
+func (p *pending) rewatch(link *upstream.Link) {
 	t := &p.watched
 	if !t.on {
+		p.link = link
 		return
 	}
 	how := watchdog.EndReplied
@@ -307,6 +313,7 @@ func (p *pending) rewatch() {
 	}
 	p.w.endRun(p, how, p.w.loop.Now())
 	t.lost, t.sent, t.alone, t.parked, t.outcome = false, false, false, false, 0
+	p.link = link
 	p.w.watch(p)
 }
 

@@ -176,14 +176,18 @@ func (h *heldSession) sendAgain() {
 		p.answer(unavailable(nil, false, nil))
 		return
 	}
-	link, err := s.group.Shared(node)
-	if err != nil {
-		p.answer(unavailable(node, false, err))
-		return
+	link := p.link
+	if !p.call.own || !link.Alive() || link.Node != node {
+		var err error
+		if link, err = s.group.Shared(node); err != nil {
+			p.answer(unavailable(node, false, err))
+			return
+		}
+		link = p.boundedLink(link)
 	}
-	p.link, s.cur = link, link
+	p.rewatch(link)
+	s.cur = link
 	link.Send(h.request, &p.Call)
-	p.rewatch()
 }
 
 // isBusyReply tells whether a server refused a request because it runs a
@@ -202,7 +206,7 @@ func (p *pending) parkBusy(line []byte) bool {
 	}
 	s, w, node := p.s, p.w, p.link.Node
 	w.protect.nodes[node.Index].busy = w.loop.Now()
-	if s == nil || p.rank < 0 || p.link.Dedicated || s.remote != 1 || s.flags&(closing|uploading) != 0 || s.upload != nil {
+	if s == nil || p.rank < 0 || p.link.Dedicated && !p.call.own || s.remote != 1 || s.flags&(closing|uploading) != 0 || s.upload != nil {
 		return false
 	}
 	now := w.loop.Now()
@@ -216,6 +220,7 @@ func (p *pending) parkBusy(line []byte) bool {
 	if p.watched.on {
 		w.endRun(p, watchdog.EndBusy, now)
 		p.watched.parked = true
+		p.watched.leaveUnbounded()
 	}
 	w.keep(heldSession{s: s, node: node, since: p.refusedAt, rank: p.rank, p: p, request: bytes.Clone(p.link.Request(&p.Call))})
 	return true

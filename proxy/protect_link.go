@@ -18,7 +18,8 @@ import (
 //
 // So a call with a deadline goes to a link of the session's own while calls
 // without one are under way on the shared link. Calls without a deadline may
-// follow others: what is ended may then be one of them.
+// follow others: what is ended may then be one of them. A call that is sent anew
+// is held to the same, unless more of its session is under way.
 
 // needsOwn tells whether a script call that linkFor sent to a link needs one
 // of the session's own. Then the session has nothing else under way.
@@ -46,4 +47,17 @@ func (s *session) ownTo(link *upstream.Link) *upstream.Link {
 	ded.SetTap(s, false)
 	s.hold(holdDrain)
 	return ded
+}
+
+// boundedLink is the link on which a script call is sent anew: the one given,
+// or one of the session's own to the same node.
+func (p *pending) boundedLink(link *upstream.Link) *upstream.Link {
+	s, c := p.s, &p.call
+	if p.kind != kindScript || c.inTx || link.Dedicated || link.Unbounded == 0 || s.ded != nil || s.remote > 1 ||
+		p.deadline(&p.w.gen.Settings) == 0 {
+		return link
+	}
+	link = s.ownTo(link)
+	c.own = link.Dedicated
+	return link
 }

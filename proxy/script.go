@@ -52,6 +52,8 @@ type scriptCall struct {
 	apart bool
 	// caching is what CLIENT CACHING said of the call; see sayCaching.
 	caching uint32
+	// own tells that the session has a link of its own just for this call.
+	own bool
 	// deadline is a rule's, 0 where none sets one.
 	deadline time.Duration
 	inTx     bool
@@ -144,6 +146,7 @@ func (s *session) callScript(cmd *command.Command, r *resp.Request, more bool) b
 	p.read = read
 	p.watched.gate, p.watched.trial = by.gate, by.trial
 	c := &p.call
+	c.own = own && link.Dedicated
 	c.apart, c.deadline = apart, w.ruling.verdict.Deadline
 	c.script, c.keys, c.node, c.epoch = script, keys, link.Node, link.Node.Epoch()
 	c.unproven, c.gaveBody = unproven, gaveBody
@@ -512,11 +515,6 @@ func (p *pending) mend() bool {
 	return false
 }
 
-// resendScript is again for a call whose link was lost.
-func (p *pending) resendScript(link *upstream.Link, request []byte) bool {
-	return p.sendRequest(link, request)
-}
-
 func (p *pending) sendAgain(link *upstream.Link) bool {
 	return p.sendRequest(link, p.link.Request(&p.Call))
 }
@@ -528,10 +526,11 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	c := &p.call
 	s := p.s
 	c.begun, c.failed = false, false
-	p.rewatch()
+	request = bytes.Clone(request)
+	link = p.boundedLink(link)
+	p.rewatch(link)
+	s.cur = link
 	if c.script == nil || c.function {
-		request = bytes.Clone(request)
-		p.link, s.cur = link, link
 		link.Send(request, &p.Call)
 		return true
 	}
@@ -539,7 +538,6 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 		return p.sendApart(link, request)
 	}
 	var r resp.Request
-	request = bytes.Clone(request)
 	if n, err := r.Parse(request, &resp.DefaultLimits); err != nil || n == 0 {
 		return false
 	}
@@ -550,7 +548,6 @@ func (p *pending) sendRequest(link *upstream.Link, request []byte) bool {
 	c.withBody = c.gaveBody || !s.group.Rights(c.ro).ShasOnly
 	c.bySHA = !c.withBody
 	p.buf = p.buf[:0]
-	p.link, s.cur = link, link
 	c.load = p.w.load(link, c.script, c.epoch)
 	sayCaching(link, c.caching)
 	buf := link.Begin(len(request) + len(c.script.Body) + 64)
@@ -721,6 +718,7 @@ func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
 	p.read = read
 	p.watched.gate, p.watched.trial = by.gate, by.trial
 	c := &p.call
+	c.own = own && link.Dedicated
 	c.script, c.function, c.node = script, true, link.Node
 	c.deadline = s.w.ruling.verdict.Deadline
 	c.inTx = s.state&inMulti != 0

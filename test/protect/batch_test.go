@@ -44,3 +44,29 @@ func TestRunawayBehindAScriptWithoutADeadlineIsKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestRunawayThatWaitedForABusyNodeIsKilledBehindAScriptWithoutADeadline has the server refuse both calls, so that they are sent again in
+// one go when it is free.
+func TestRunawayThatWaitedForABusyNodeIsKilledBehindAScriptWithoutADeadline(t *testing.T) {
+	t.Parallel()
+	server, p, end := occupied(t, set("limits.busy_wait", "10s"),
+		script("lookup", []string{"return redis.call('GET', KEYS[1])"}),
+		script("runaway", []string{"while true do redis.call('GET', KEYS[1]) end"}, "deadline", "300ms"))
+	lookup := later(p.dial(), "EVALSHA", "lookup", 1, "warm")
+	time.Sleep(50 * time.Millisecond)
+	runaway := later(p.dial(), "EVALSHA", "runaway", 1, "warm")
+	behind := later(p.dial(), "EVALSHA", "lookup", 1, "warm")
+	time.Sleep(100 * time.Millisecond)
+	end()
+	if a := await(t, runaway); !isError(a.reply, "Script killed by user") {
+		t.Errorf("the script that runs away: %v", a.reply)
+	}
+	for _, ch := range []<-chan answer{lookup, behind} {
+		if a := await(t, ch); a.reply != "1" {
+			t.Errorf("a script without a deadline: %v", a.reply)
+		}
+	}
+	if got := server.Do("GET", "warm"); got != "1" {
+		t.Errorf("the server is not free: %v", got)
+	}
+}
