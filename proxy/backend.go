@@ -14,8 +14,6 @@ import (
 // replicas. A proxy may stand in front of several. Registered scripts are on
 // all of them; everything else that clients see is that of one.
 type Upstream struct {
-	// Name is for people; empty when there is just one.
-	Name     string
 	Topology *topology.Monitor
 	// Identity is the user of all traffic in service mode.
 	Identity upstream.Identity

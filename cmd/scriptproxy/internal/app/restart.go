@@ -2,6 +2,7 @@ package app
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 )
@@ -9,17 +10,17 @@ import (
 // restartOnly lists the keys that differ between two configurations and that a
 // reload leaves as they were.
 func restartOnly(old, next *config.Config) []string {
-	was, is := old.Upstream, next.Upstream
-	was.Primary, was.Replicas, is.Primary, is.Replicas = "", nil, "", nil // see proposeNodes
 	var list []string
 	for _, k := range []struct {
 		key     string
 		was, is any
 	}{
 		{"listen", addresses(old), addresses(next)},
+		{"listen[].upstream", leads(old), leads(next)},
 		{"admin", old.Admin, next.Admin},
 		{"console", old.Console, next.Console},
-		{"upstream, but for primary and replicas", was, is},
+		{"upstream, but for primary and replicas", withoutNodes(old.Upstream), withoutNodes(next.Upstream)},
+		{"upstreams[], but for primary and replicas", sets(old), sets(next)},
 		{"auth.mode", old.Auth.Mode, next.Auth.Mode},
 		{"loops", old.Loops, next.Loops},
 		{"scripts.max_cached", old.Scripts.MaxCached, next.Scripts.MaxCached},
@@ -36,6 +37,32 @@ func restartOnly(old, next *config.Config) []string {
 		}
 	}
 	return list
+}
+
+// withoutNodes is what of an upstream a reload leaves; see proposeNodes for
+// the rest.
+func withoutNodes(u config.Upstream) config.Upstream {
+	u.Primary, u.Replicas = "", nil
+	return u
+}
+
+func sets(c *config.Config) []config.NamedUpstream {
+	list := slices.Clone(c.Upstreams)
+	for i := range list {
+		list[i].Primary, list[i].Replicas = "", nil
+	}
+	return list
+}
+
+// leads says where each listener that stays leads, by its address.
+func leads(c *config.Config) map[string]string {
+	to := make(map[string]string, len(c.Listen))
+	for _, l := range c.Listen {
+		if l.Upstream != "" && l.Upstream != config.DefaultUpstream {
+			to[l.Address] = l.Upstream
+		}
+	}
+	return to
 }
 
 // addresses are those of the listeners.

@@ -52,7 +52,7 @@ func (a *App) newUpstreams(cfg *config.Config, dial *dialer) upstreams {
 func (u upstreams) forProxy(cfg *config.Config) []proxy.Upstream {
 	all := make([]proxy.Upstream, len(u))
 	for i, set := range cfg.Sets() {
-		all[i] = proxy.Upstream{Name: set.Name, Topology: u[i].monitor}
+		all[i] = proxy.Upstream{Topology: u[i].monitor}
 		if cfg.Auth.Mode == config.AuthService {
 			all[i].Identity = upstream.NewIdentity(set.Username, set.Password.Reveal())
 		}
