@@ -5,8 +5,10 @@ package proxy
 import (
 	"strconv"
 
+	"github.com/scriptproxy/scriptproxy/metrics"
 	"github.com/scriptproxy/scriptproxy/proxy/command"
 	"github.com/scriptproxy/scriptproxy/proxy/resp"
+	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
 
 // Function is what FCALL of a registered library's function leads to. Its
@@ -62,4 +64,71 @@ func appendFunction(buf []byte, n int, name string, ro bool) []byte {
 	buf = appendBulkHeader(buf, len(name))
 	buf = append(buf, name...)
 	return append(buf, crlf...)
+}
+
+// callFunction takes FCALL and FCALL_RO.
+func (s *session) callFunction(cmd *command.Command, r *resp.Request) bool {
+	read := cmd.Op == command.OpFCallRO
+	script, target, refusal := s.function(r)
+	if refusal != "" && s.state&inMulti == 0 {
+		s.w.shard.ScriptCall(0, metrics.RouteLocal, metrics.OutcomeDenied, -1, false)
+		s.reply(refusal)
+		return true
+	}
+	if p := s.w.gen.Policy; p != nil {
+		var st routing
+		if script, target, st = s.judgeFunction(p, cmd, r, script, target); st != routed {
+			return st == answered
+		}
+	}
+	s.w.rank = s.w.ruling.rank(script)
+	var by admission
+	if script != nil && script.guarded.Load() || s.flags&(inGate|hasPlace) != 0 {
+		var st routing
+		if by, st = s.enter(script); st != routed {
+			return st == answered
+		}
+	}
+	link, st := s.linkFor(read && s.w.gen.Settings.ReplicaScriptReads, read)
+	own := false
+	if st == routed {
+		own, st = s.needsOwn(link, script)
+	}
+	if st != routed {
+		return s.notRouted(script, by, st)
+	}
+	if s.w.ruling.asked && !s.admit(s.w.gen.Policy, cmd) {
+		by.giveBack()
+		return true
+	}
+	if own {
+		link = s.ownTo(link)
+	}
+	p := s.w.newPending(s, kindScript)
+	p.read = read
+	p.watched.gate, p.watched.trial = by.gate, by.trial
+	c := &p.call
+	c.own = own && link.Dedicated
+	c.script, c.function, c.node = script, true, link.Node
+	c.deadline = s.w.ruling.verdict.Deadline
+	c.inTx = s.state&inMulti != 0
+	if c.inTx {
+		s.queueScript(script, c.deadline)
+	}
+	c.replica = link.Node.Role() == topology.RoleReplica
+	if c.replica {
+		c.route = metrics.RouteReplica
+	}
+	if script != nil {
+		script.ranOn(link.Node.Index, s.w.loop.Index, s.w.loop.Now())
+	}
+	if target == "" {
+		s.send(link, p, r.Raw())
+		return true
+	}
+	s.occupy(link, p)
+	tail := r.Tail(2)
+	buf := link.Begin(len(tail) + len(target) + 64)
+	link.End(append(appendFunction(buf, r.Len(), target, read), tail...), &p.Call)
+	return true
 }
