@@ -18,8 +18,8 @@ import (
 // connection is closed. A client that never stops sending is refused after a
 // while, each request with the word that it did not run. A blocked command is ended as CLIENT UNBLOCK ERROR
 // does, so that the client gets either what the command has taken or
-// -UNBLOCKED, and nothing that was taken is lost. Subscribers, and clients in the middle of a
-// transaction, are closed when what they have coming is sent.
+// -UNBLOCKED, and nothing that was taken is lost. Subscribers and monitors get what
+// was published before (see hearOut). Open transactions are discarded.
 
 const (
 	// unblockEvery is how often blocked commands are looked for while the
@@ -33,6 +33,10 @@ const (
 	// of the time that there is, if that is shorter. That half is the bound for
 	// what is behind a request of the same client that is not answered yet.
 	takeFor = time.Second
+	// hearFor bounds how long a subscriber is kept for what its server has
+	// sent it, hearEvery is how often it is looked for.
+	hearFor   = 500 * time.Millisecond
+	hearEvery = time.Millisecond
 )
 
 const drainRefusal = "-UNAVAILABLE the proxy is shutting down: the command did not run\r\n"
@@ -172,6 +176,10 @@ func (u *unblocking) Lost(*upstream.Call, bool, error) {}
 // would have the kernel throw away replies that the client has not taken, so it
 // is told that no more comes, and its own end awaited.
 func (s *session) leave(why error) {
+	if s.w.srv.draining.Load() && s.ded != nil && s.state&(subscribed|tracking|sticky) != 0 && s.flags&heard == 0 {
+		s.hearOut(why)
+		return
+	}
 	if !s.w.srv.draining.Load() || s.settledWith() {
 		s.Close(why)
 		return
@@ -194,4 +202,63 @@ func (s *session) settledWith() bool {
 	}
 	unsent, err := unix.IoctlGetInt(s.FD(), unix.SIOCOUTQ)
 	return err != nil || unsent == 0
+}
+
+// hearOut keeps a session to which its server sends unasked until it has what
+// was sent before the drain began. Redis writes what it has for its clients
+// before it takes requests again, so that the answer to a PING comes behind
+// it: on a link of its own, since the session's may not answer (CLIENT REPLY
+// OFF).
+func (s *session) hearOut(why error) {
+	if s.flags&hearing != 0 {
+		return
+	}
+	s.flags |= hearing
+	t := &lastWords{s: s, why: why}
+	t.call.Owner = t
+	s.w.loop.After(hearFor, t.end)
+	link, err := s.ded.Group().Shared(s.ded.Node)
+	if err != nil {
+		t.end()
+		return
+	}
+	link.Send(resp.AppendCommand(nil, "PING"), &t.call)
+}
+
+// lastWords waits for the answer to hearOut's PING, and then until the session
+// has passed on what came before it.
+type lastWords struct {
+	call upstream.Call
+	s    *session
+	why  error
+}
+
+func (t *lastWords) Reply(_ *upstream.Call, _ []byte, done bool) {
+	if done {
+		t.await()
+	}
+}
+
+func (t *lastWords) Lost(*upstream.Call, bool, error) { t.end() }
+
+// await ends the wait when nothing is left to read, or to send.
+func (t *lastWords) await() {
+	s := t.s
+	if !s.Open() || s.flags&heard != 0 {
+		return
+	}
+	if s.ded != nil && s.ded.Open() {
+		if unread, err := unix.IoctlGetInt(s.ded.FD(), unix.SIOCINQ); err == nil && unread > 0 || s.out != nil {
+			s.w.loop.After(hearEvery, t.await)
+			return
+		}
+	}
+	t.end()
+}
+
+func (t *lastWords) end() {
+	if s := t.s; s.Open() && s.flags&heard == 0 {
+		s.flags |= heard
+		s.leave(t.why)
+	}
 }

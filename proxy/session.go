@@ -74,6 +74,10 @@ const (
 	cachingYes
 	cachingNo
 	cachingSeen
+	// hearing sessions wait for what their server has sent them, heard ones
+	// have it; see hearOut.
+	hearing
+	heard
 )
 
 const held = holdDrain | holdLink | holdOutput | holdScript | holdBusy | holdTurn
