@@ -40,6 +40,7 @@ type options struct {
 	cache    string
 	timeout  string
 	optional bool
+	again    bool
 	update   bool
 	packages []string
 }
@@ -51,6 +52,7 @@ func main() {
 	flag.StringVar(&o.cache, "cache", defaultCache(), "where the servers are unpacked")
 	flag.StringVar(&o.timeout, "timeout", "10m", "bound for the tests of one package on one server")
 	flag.BoolVar(&o.optional, "optional", false, "a server that can't be had is no failure")
+	flag.BoolVar(&o.again, "again", false, "try a test that fails once more, alone, and say so: whole programs on two busy cores can be late")
 	flag.BoolVar(&o.update, "update", false, "fetch the packages even if there are some of an earlier run")
 	flag.Parse()
 	o.packages = flag.Args()
@@ -115,8 +117,19 @@ func run(ctx context.Context, o options) (failed bool, err error) {
 			return true, fmt.Errorf("tests on %s: %w", s.name, err)
 		}
 		for _, r := range results {
-			for _, f := range r.failures {
-				fmt.Printf("--- %s %s: %s of %s failed:\n%s\n", s.product, version, f.test, r.pkg, f.output)
+			r.print(s.product + " " + version)
+			if r.failed > 0 && o.again {
+				only := r.rerun()
+				if only == "" {
+					only = o.only
+				}
+				fmt.Printf("trying once more: %s %s\n", r.pkg, only)
+				second, err := runTests(ctx, command, []string{"./" + r.pkg}, only, o.timeout)
+				if err != nil {
+					return true, fmt.Errorf("tests on %s, once more: %w", s.name, err)
+				}
+				r.again(second[0])
+				r.print(s.product + " " + version)
 			}
 			rows = append(rows, row{server: s.product, version: version, from: pkg, result: r})
 			failed = failed || r.failed > 0
@@ -124,6 +137,13 @@ func run(ctx context.Context, o options) (failed bool, err error) {
 	}
 	fmt.Print("\n", table(rows))
 	return failed, nil
+}
+
+// print tells what failed.
+func (r *result) print(server string) {
+	for _, f := range r.failures {
+		fmt.Printf("--- %s: %s of %s failed:\n%s\n", server, f.test, r.pkg, f.output)
+	}
 }
 
 func serverNames() []string {

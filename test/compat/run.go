@@ -22,6 +22,33 @@ type result struct {
 
 type failure struct{ test, output string }
 
+// wholePackage is the failed test's name when it was none.
+const wholePackage = "the package"
+
+// again takes what became of the tests that failed when they were tried once more. If the package had failed as a whole, all of it
+// was.
+func (r *result) again(second *result) {
+	r.seconds += second.seconds
+	if r.failures[0].test == wholePackage {
+		r.passed, r.skipped = 0, 0
+	}
+	r.passed += second.passed
+	r.skipped += second.skipped
+	r.failed, r.failures = second.failed, second.failures
+}
+
+// rerun is the go test -run that has the failed tests and no other, empty for all of a package that failed as a whole.
+func (r *result) rerun() string {
+	var names []string
+	for _, f := range r.failures {
+		if f.test == wholePackage {
+			return ""
+		}
+		names = append(names, f.test)
+	}
+	return "^(" + strings.Join(names, "|") + ")$"
+}
+
 // event is a line that go test -json prints (go doc test2json).
 type event struct {
 	Action, Package, Test, Output string
@@ -76,7 +103,7 @@ func collect(r io.Reader) ([]*result, error) {
 			res.seconds = e.Elapsed
 			if e.Action == "fail" && res.failed == 0 {
 				res.failed++
-				res.failures = append(res.failures, failure{"the package", output[key].String() + stray.String()})
+				res.failures = append(res.failures, failure{wholePackage, output[key].String() + stray.String()})
 			}
 		}
 		if sub || e.Test == "" || e.Action == "output" || e.Action == "run" {

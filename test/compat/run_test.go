@@ -42,6 +42,28 @@ func TestTestsAreCountedWithTheirSubtestsAsOne(t *testing.T) {
 	}
 }
 
+func TestWhatFailedIsTriedOnceMoreAndNothingElse(t *testing.T) {
+	all, err := collect(strings.NewReader(events))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e2e, diff := all[0], all[1]
+	if got := e2e.rerun(); got != "^(TestB)$" {
+		t.Errorf("a failed test: %q", got)
+	}
+	e2e.again(&result{passed: 1, seconds: 1})
+	if e2e.passed != 2 || e2e.failed != 0 || e2e.skipped != 1 || len(e2e.failures) != 0 || e2e.seconds != 3.5 {
+		t.Errorf("passed the second time: %+v", e2e)
+	}
+	if got := diff.rerun(); got != "" {
+		t.Errorf("a failed package: %q", got)
+	}
+	diff.again(&result{passed: 4, failed: 1, failures: []failure{{"TestD", "again\n"}}})
+	if diff.passed != 4 || diff.failed != 1 || diff.failures[0].test != "TestD" {
+		t.Errorf("failed the second time: %+v", diff)
+	}
+}
+
 func TestRunWithoutTestsIsAnError(t *testing.T) {
 	if _, err := collect(strings.NewReader("no Go files\n")); err == nil || !strings.Contains(err.Error(), "no Go files") {
 		t.Errorf("got %v", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,8 +18,8 @@ import (
 )
 
 // conversation sends bytes in chunks of the given size (0: at once) and returns all that comes back until the other side closes or says
-// nothing for a while, and whether it closed.
-func conversation(t *testing.T, conn net.Conn, input string, chunk int) (output string, closed bool) {
+// nothing for a while, and whether it closed. quiet is how long the first byte is waited for.
+func conversation(t *testing.T, conn net.Conn, input string, chunk int, quiet time.Duration) (output string, closed bool) {
 	t.Helper()
 	go func() {
 		conn.SetWriteDeadline(time.Now().Add(patience))
@@ -35,7 +36,6 @@ func conversation(t *testing.T, conn net.Conn, input string, chunk int) (output 
 	}()
 	var out []byte
 	b := make([]byte, 64<<10)
-	quiet := patience // for the first byte
 	for {
 		conn.SetReadDeadline(time.Now().Add(quiet))
 		n, err := conn.Read(b)
@@ -60,6 +60,8 @@ func TestMalformedInputIsAnsweredAsTheServerDoes(t *testing.T) {
 	server, behind := redisserver.Start(t), redisserver.Start(t)
 	p := startProxy(t, behind, nil)
 	set := request("SET", "k", "v")
+	// To a line without its end the server says nothing, nor to one with a zero byte before it.
+	unanswered := []string{"lone newlines", "zero bytes", "TLS"}
 	for name, input := range map[string]string{
 		"huge bulk":                         "*1\r\n$9223372036854775807\r\n",
 		"huge array":                        "*9223372036854775807\r\n",
@@ -94,8 +96,15 @@ func TestMalformedInputIsAnsweredAsTheServerDoes(t *testing.T) {
 			t.Run(fmt.Sprintf("%s in chunks of %d", name, chunk), func(t *testing.T) {
 				t.Parallel()
 				s, c := server.Conn(), p.open()
-				want, wantClosed := conversation(t, s, input, chunk)
-				got, gotClosed := conversation(t, c, input, chunk)
+				quiet := patience
+				if slices.Contains(unanswered, name) {
+					quiet = time.Second
+				}
+				want, wantClosed := conversation(t, s, input, chunk, quiet)
+				if want == "" && !wantClosed && quiet == patience {
+					t.Error("the server says nothing to this: it belongs to those unanswered")
+				}
+				got, gotClosed := conversation(t, c, input, chunk, quiet)
 				if got != want || gotClosed != wantClosed {
 					t.Errorf("%.60q:\n got %.300q, closed %v\nwant %.300q, closed %v", input, got, gotClosed, want, wantClosed)
 				}
@@ -169,7 +178,7 @@ func TestBrowsersAreCutOff(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET stolen 1\r\n",
 		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nSET stolen 1\r\n",
 	} {
-		if output, closed := conversation(t, p.open(), attack, 0); !closed || strings.Contains(output, "OK") {
+		if output, closed := conversation(t, p.open(), attack, 0, patience); !closed || strings.Contains(output, "OK") {
 			t.Errorf("%.20q: %q, closed %v", attack, output, closed)
 		}
 	}
