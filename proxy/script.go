@@ -274,7 +274,7 @@ func (s *session) sendScript(r *resp.Request, link *upstream.Link, p *pending, r
 		if !c.gaveBody && (s.group.BodiesOnly || !rights.MayEval && script.LoadedOn(c.node.Index, c.epoch)) {
 			withBody = false // a refusal ends the transaction: it must be the server's to what the client sent
 		}
-	case script.quotesNoScript, c.gaveBody && (s.group.BodiesOnly || !rights.MayEval && !c.asRO):
+	case script.quotesNoScript, c.gaveBody && (s.group.BodiesOnly || !rights.MayEval):
 		withBody = true // whether this user may EVAL is the server's to say, as long as it has not
 	case set.LoosePipelining:
 	case more || s.remote > 0:

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -108,6 +109,53 @@ func TestScriptsThatMayWriteRunOnThePrimary(t *testing.T) {
 	for _, verb := range []string{"evalsha", "evalsha_ro", "eval", "eval_ro"} {
 		if got := calls(replica, verb); got != 0 {
 			t.Errorf("the replica got %s %d times", verb, got)
+		}
+	}
+}
+
+// TestBodyOfAReadScriptNeedsTheRightToEval: that a call goes to a replica by its sha gives nobody a right. The body of a registered
+// script is another thing: who may call it may name it as they like.
+func TestBodyOfAReadScriptNeedsTheRightToEval(t *testing.T) {
+	t.Parallel()
+	primary, replica := redisserver.StartPair(t)
+	for _, s := range []*redisserver.Server{primary, replica} {
+		for user, rules := range map[string][]any{"shas": {"-eval", "-eval_ro"}, "plain": {"-eval_ro", "-evalsha_ro"}, "all": nil} {
+			if !since(t, 7, 0) {
+				rules = map[string][]any{"shas": {"-eval"}}[user]
+			}
+			s.Do(append([]any{"ACL", "SETUSER", user, "on", ">pw", "~*", "+@all"}, rules...)...)
+		}
+	}
+	p := startProxy(t, primary, []*redisserver.Server{replica}, script("read", []string{readBody}))
+	onReplica(p, replica, "read")
+	primary.Do("SET", "k", "value")
+	redisserver.WaitReplica(t, primary, replica)
+	unknown := readBody + " -- not registered"
+	as := map[string]*client{}
+	for _, user := range []string{"shas", "plain", "all"} {
+		as[user] = p.client()
+		as[user].do("AUTH", user, "pw")
+	}
+	for user, call := range map[string][]string{"all": {"EVAL", unknown, "1", "k"}, "shas": {"EVALSHA", "read", "1", "k"}} {
+		p.eventually("run what "+user+" calls on the replica", func() error {
+			before := readCalls(replica, t)
+			if got := as[user].do(call...); got != bulk("value") {
+				return fmt.Errorf("answered %q", got)
+			}
+			if readCalls(replica, t) == before {
+				return errors.New("it runs elsewhere")
+			}
+			return nil
+		})
+	}
+	for range 2 {
+		for user, call := range map[string][]string{"all": {"EVAL", unknown, "1", "k"}, "plain": {"EVAL", unknown, "1", "k"}, "shas": {"EVALSHA", "read", "1", "k"}} {
+			if got := as[user].do(call...); got != bulk("value") {
+				t.Errorf("%s, %.20q: %q", user, call, got)
+			}
+		}
+		if got := as["shas"].do("EVAL", unknown, "1", "k"); !strings.HasPrefix(got, "-NOPERM ") {
+			t.Errorf("a body of one who may only call by sha: %q", got)
 		}
 	}
 }
