@@ -3,7 +3,7 @@
 # make test         all tests under the race detector, against real Redis servers
 # make bench        the benchmark against twemproxy, haproxy and bare Redis; BENCHFLAGS="-help" lists what can be chosen
 # make bench-docs   the same, written to docs/benchmarks.md
-# make bench-configs  scriptproxy with protection, with a policy and with fast pipelining beside the plain one, written there too
+# make bench-configs  scriptproxy with protection, with a policy, with fast pipelining and without metrics of scripts beside the plain one, written there too
 # make bench-registry a fleet of five rolled back 1,000 times, and 10,000 scripts on 100 servers, written there too
 # make bench-sizing what a proxy with 5,000 scripts and 1,000 sessions needs, written to docs/sizing.md
 # make lint         gofmt, go vet, staticcheck, and who may import whom
@@ -75,7 +75,7 @@ bench-docs: build bin/bench
 
 bench-configs: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker
-	bin/bench -configs plain,protected,policy,fast -targets scriptproxy,twemproxy -only '50 clients' $(BENCHFLAGS) -markdown docs/benchmarks.md -place configurations
+	bin/bench -configs plain,protected,policy,fast,uncounted -targets scriptproxy,twemproxy -only '50 clients' $(BENCHFLAGS) -markdown docs/benchmarks.md -place configurations
 
 bench-registry:
 	@.ci/packages redis-server

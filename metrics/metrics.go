@@ -53,6 +53,9 @@ type Options struct {
 	// DefaultMaxScripts.
 	MaxScripts int
 
+	// Uncounted leaves script calls out: none of their series exists.
+	Uncounted bool
+
 	// Wake makes the loop whose shard has this Index run an iteration soon, so
 	// that it calls Tick. It is called by scrapes, may be called once more
 	// after the shard's Close, must not block, and may be nil when the loops

@@ -10,10 +10,11 @@ import (
 // in use have been seen, allocates.
 type Shard struct {
 	// The loop's own.
-	cur    *counts
-	free   *cell
-	native bool
-	m      *Metrics
+	cur       *counts
+	free      *cell
+	native    bool
+	uncounted bool
+	m         *Metrics
 
 	// ask is set by a scrape and cleared by the loop. Setting it gives spare
 	// to the loop, clearing it (through out) gives the filled counts away.
@@ -68,12 +69,13 @@ const (
 // NewShard returns the shard of a new loop. It takes a lock.
 func (m *Metrics) NewShard() *Shard {
 	s := &Shard{
-		cur:    &counts{},
-		spare:  &counts{},
-		native: m.opts.NativeHistograms,
-		m:      m,
-		out:    make(chan *counts, 1),
-		gone:   make(chan struct{}),
+		cur:       &counts{},
+		spare:     &counts{},
+		native:    m.opts.NativeHistograms,
+		uncounted: m.opts.Uncounted,
+		m:         m,
+		out:       make(chan *counts, 1),
+		gone:      make(chan struct{}),
 	}
 	m.syncMu.Lock()
 	defer m.syncMu.Unlock()
@@ -89,6 +91,9 @@ func (s *Shard) Index() int { return s.index }
 // on the node (negative when it took none or that is not known), and whether
 // that was longer than the script's slow_after.
 func (s *Shard) ScriptCall(id ScriptID, route Route, outcome Outcome, d time.Duration, slow bool) {
+	if s.uncounted {
+		return
+	}
 	route = min(route, numRoutes-1)
 	at := uint(id)*uint(numRoutes) + uint(route)
 	var c *cell

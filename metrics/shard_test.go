@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,6 +60,22 @@ func TestVersionsOfAScriptShareItsDurations(t *testing.T) {
 	expect(t, got, "script_calls_total{outcome=ok,route=primary,script=transfer,version=v2}", 1)
 	expect(t, got, "script_duration_seconds_count{route=primary,script=transfer}", 2)
 	expect(t, got, "slow_scripts_total{script=transfer}", 2)
+}
+
+func TestUncountedScriptCallsLeaveNoSeriesAndTheRestIsCounted(t *testing.T) {
+	m, ls := loops(t, Options{Uncounted: true}, 1)
+	v1 := m.Script("transfer", "v1")
+	ls[0].do(func(s *Shard) {
+		s.ScriptCall(v1, RoutePrimary, OutcomeOK, time.Second, true)
+		s.Request(ClassScript)
+	})
+	got := values(t, m.Registry())
+	expect(t, got, "requests_total{class=script}", 1)
+	for series := range got {
+		if strings.HasPrefix(series, "script_calls_total") || strings.HasPrefix(series, "script_duration") || strings.HasPrefix(series, "slow_scripts") {
+			t.Errorf("there is %s", series)
+		}
+	}
 }
 
 func TestWhatWasNeverGivenCountsAsTheCatchAll(t *testing.T) {

@@ -19,12 +19,14 @@ const (
 	governed = "scriptproxy, policy"
 	// fast is told that nobody flushes scripts behind its back, and sends EVALSHA in pipelines, too.
 	fast = "scriptproxy, fast"
+	// uncounted does not count script calls.
+	uncounted = "scriptproxy, uncounted"
 	// before is another build of scriptproxy, that of -before, in the plain configuration.
 	before = "scriptproxy, before"
 )
 
 // configTargets are the targets by the name of their configuration, in the order of the report.
-var configTargets = []struct{ config, target string }{{"plain", scriptproxy}, {"protected", protected}, {"policy", governed}, {"fast", fast}, {"before", before}}
+var configTargets = []struct{ config, target string }{{"plain", scriptproxy}, {"protected", protected}, {"policy", governed}, {"fast", fast}, {"uncounted", uncounted}, {"before", before}}
 
 func configNames() string {
 	var names []string
@@ -108,6 +110,8 @@ func variantConfig(name, dir string, replicaPort int) (variant, error) {
 		return variant{sections: "policy: {mode: enforce, rules_file: rules.yaml}\n"}, nil
 	case fast:
 		return variant{scripts: "  pipelining: fast\n"}, nil
+	case uncounted:
+		return variant{sections: "metrics: {script_calls: false}\n"}, nil
 	}
 	return variant{}, nil
 }
@@ -164,6 +168,7 @@ func (rep *report) writeVariants(d *document) {
 	d.heading(2, "Configurations beside the plain one")
 	d.printf("Ratios to scriptproxy in the plain configuration, in the same round. *protected* has a deadline, a limit and a breaker on the\n"+
 		"script, and a replica, of which it asks for every read whether it may answer (consistency: strong, so that none does). *policy*\n"+
-		"has %d rules in force. *fast* sends EVALSHA in pipelines too (scripts.pipelining), *before* is an earlier build.\n\n", policyRules)
+		"has %d rules in force. *fast* sends EVALSHA in pipelines too (scripts.pipelining), *uncounted* has no metrics\n"+
+		"of script calls (metrics.script_calls), *before* is an earlier build.\n\n", policyRules)
 	d.table(t)
 }

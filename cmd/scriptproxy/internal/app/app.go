@@ -132,7 +132,7 @@ func New(cfg *config.Config, logger *slog.Logger, opts Options) (*App, error) {
 	a.libraries, a.shapes = newLibraries(a), newShapes(logger)
 	a.slow = metrics.NewSlowLog(cfg.Slowlog.Size, cfg.Slowlog.Arguments)
 	a.metrics = metrics.New(metrics.Options{
-		Version: opts.Version, MaxScripts: cfg.Metrics.MaxScripts, NativeHistograms: cfg.Metrics.NativeHistograms,
+		Version: opts.Version, Uncounted: !cfg.Metrics.ScriptCalls, MaxScripts: cfg.Metrics.MaxScripts, NativeHistograms: cfg.Metrics.NativeHistograms,
 		Wake: func(shard int) { a.server.Wake(shard) },
 	})
 	dial, err := newDialer(cfg.Upstream, &a.bridge, logger)

@@ -55,7 +55,7 @@ func Default() *Config {
 		Policy:  Policy{Mode: PolicyOff},
 		Slowlog: Slowlog{Size: 128},
 		Log:     Log{Level: LogInfo, Format: LogText},
-		Metrics: Metrics{MaxScripts: 10000, NativeHistograms: true},
+		Metrics: Metrics{ScriptCalls: true, MaxScripts: 10000, NativeHistograms: true},
 		Tracing: Tracing{Service: "scriptproxy", OneIn: 100},
 	}
 }
