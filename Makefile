@@ -84,7 +84,7 @@ bench-registry:
 
 bench-sizing: build bin/bench
 	@.ci/packages redis-server redis-benchmark
-	bin/bench -sizing -rounds 3 -seconds 1 -markdown docs/sizing.md
+	bin/bench -sizing -rounds 7 -seconds 2 -markdown docs/sizing.md
 
 bench-smoke: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker haproxy

@@ -63,16 +63,17 @@ type spread struct {
 	Max time.Duration `json:"max_ns"`
 }
 
-// sizedLoad is one command and what a request costs the proxy, with nobody reading metrics and with somebody who
-// reads them every second; medians over the rounds.
+// sizedLoad is one command and what a request costs the proxy, in CPU time, with nobody reading metrics, with somebody who reads them
+// every second, and with script calls not counted; medians over the rounds.
 type sizedLoad struct {
-	Title   string  `json:"title"`
-	PerSec  float64 `json:"requests_per_second"`
-	Unread  float64 `json:"cpu_us_unread"`
-	Read    float64 `json:"cpu_us_read"`
-	Percent float64 `json:"read_more_percent"` // median of the rounds' ratios
-	// Counting is the part of Unread that counting takes.
-	Counting float64 `json:"counting_ns"`
+	Title     string  `json:"title"`
+	PerSec    float64 `json:"requests_per_second"`
+	Unread    float64 `json:"cpu_us_unread"`
+	Read      float64 `json:"cpu_us_read"`
+	Uncounted float64 `json:"cpu_us_uncounted"`
+	// ReadPercent is what reading adds to Unread, CountPercent what counting adds to Uncounted: medians of the rounds' ratios.
+	ReadPercent  float64 `json:"read_more_percent"`
+	CountPercent float64 `json:"count_more_percent"`
 }
 
 // scrapeEvery is how often metrics are read in the comparison. Prometheus's usual interval is 15 to 60 seconds.
@@ -91,7 +92,7 @@ func measureSizing(ctx context.Context, o options, progress io.Writer) (*sizing,
 	r := &sizing{Sizes: sizesOf(o), Machine: describeMachine(o.proxy, []string{scriptproxy}), Command: strings.Join(os.Args, " "), Started: time.Now()}
 	said := func(what string) { fmt.Fprintf(progress, "sizing: %s\n", what) }
 
-	empty, err := startSized(o, 0)
+	empty, err := startSized(o, 0, "")
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func measureSizing(ctx context.Context, o options, progress io.Writer) (*sizing,
 	said("a proxy with nothing to do")
 
 	started := time.Now()
-	p, err := startSized(o, r.Sizes.Scripts)
+	p, err := startSized(o, r.Sizes.Scripts, "")
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,12 @@ func measureSizing(ctx context.Context, o options, progress io.Writer) (*sizing,
 		return nil, err
 	}
 	said(fmt.Sprintf("%d scrapes", r.Sizes.Scrapes))
-	return r, p.loads(ctx, r, said)
+	uncounted, err := startSized(o, r.Sizes.Scripts, "metrics: {script_calls: false}\n")
+	if err != nil {
+		return nil, err
+	}
+	defer uncounted.close()
+	return r, p.loads(ctx, uncounted, r, said)
 }
 
 // alone measures a proxy without scripts, and then with sessions.
@@ -150,8 +156,9 @@ func (p *sized) alone(ctx context.Context, r *sizing) (err error) {
 	return err
 }
 
-// startSized starts a server and a proxy with so many scripts, of about 1 KiB each, and waits until it is ready.
-func startSized(o options, scripts int) (*sized, error) {
+// startSized starts a server and a proxy with so many scripts, of about 1 KiB each, and with sections that its configuration has beside
+// them, and waits until it is ready.
+func startSized(o options, scripts int, sections string) (*sized, error) {
 	p := &sized{target: &target{name: scriptproxy}, client: http.Client{Timeout: 30 * time.Second}}
 	ok := false
 	defer func() {
@@ -181,8 +188,8 @@ func startSized(o options, scripts int) (*sized, error) {
 	if err := writeScripts(filepath.Join(p.dir, "scripts"), scripts); err != nil {
 		return nil, err
 	}
-	config, err := writeFile(p.dir, "scriptproxy.yaml", fmt.Sprintf("listen: [127.0.0.1:%d]\nadmin: {listen: 127.0.0.1:%d}\nupstream: {primary: \"%s\"}\nscripts: {dir: scripts}\n",
-		p.port, adminPort, p.server.Addr()))
+	config, err := writeFile(p.dir, "scriptproxy.yaml", fmt.Sprintf("listen: [127.0.0.1:%d]\nadmin: {listen: 127.0.0.1:%d}\nupstream: {primary: \"%s\"}\nscripts: {dir: scripts}\n%s",
+		p.port, adminPort, p.server.Addr(), sections))
 	if err != nil {
 		return nil, err
 	}

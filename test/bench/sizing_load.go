@@ -3,11 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
-
-	counting "github.com/scriptproxy/scriptproxy/metrics"
 )
 
 // sizedCall is the call of one of the scripts by its name.
@@ -28,35 +24,45 @@ func (p *sized) load(ctx context.Context, c command, clients, pipeline int) <-ch
 	return done
 }
 
-// loads measures what a request costs, in turn with and without somebody who reads the metrics.
-func (p *sized) loads(ctx context.Context, r *sizing, said func(string)) error {
-	plain, script := countingTime(r.Sizes.Scripts)
+// loads measures what a request costs, in turn with and without somebody who reads the metrics, and on the other proxy.
+func (p *sized) loads(ctx context.Context, uncounted *sized, r *sizing, said func(string)) error {
+	const (
+		unread         = iota // nobody reads the metrics
+		read                  // somebody does
+		uncountedCalls        // on a proxy that does not count script calls
+		ways
+	)
 	for _, c := range []command{get, sizedCall} {
 		for _, pipeline := range []int{1, 16} {
 			l := load{clients: 50, pipeline: pipeline}
-			result := sizedLoad{Title: fmt.Sprintf("%s, %d clients, pipeline %d", c.name, l.clients, pipeline), Counting: plain}
-			if c.byName {
-				result.Counting = script
-			}
+			result := sizedLoad{Title: fmt.Sprintf("%s, %d clients, pipeline %d", c.name, l.clients, pipeline)}
 			n, err := p.calibrated(ctx, c, l, r.Sizes.Seconds)
 			if err != nil {
 				return err
 			}
-			var rates, unread, read, more []float64
+			var rates, reading, counting []float64
+			var costs [ways][]float64
 			for round := range r.Sizes.Rounds {
-				var cost [2]float64
+				var cost [ways]float64
 				for i := range cost {
-					withReader := (i + round) % 2 // who begins changes
-					rate, micros, err := p.cost(ctx, c, l, n, withReader == 1)
+					way := (i + round) % ways // who begins changes
+					on := p
+					if way == uncountedCalls {
+						on = uncounted
+					}
+					rate, micros, err := on.cost(ctx, c, l, n, way == read)
 					if err != nil {
 						return err
 					}
-					cost[withReader] = micros
+					cost[way] = micros
+					costs[way] = append(costs[way], micros)
 					rates = append(rates, rate)
 				}
-				unread, read, more = append(unread, cost[0]), append(read, cost[1]), append(more, 100*(cost[1]/cost[0]-1))
+				reading = append(reading, 100*(cost[read]/cost[unread]-1))
+				counting = append(counting, 100*(cost[unread]/cost[uncountedCalls]-1))
 			}
-			result.PerSec, result.Unread, result.Read, result.Percent = middle(rates), middle(unread), middle(read), middle(more)
+			result.PerSec, result.Unread, result.Read, result.Uncounted = middle(rates), middle(costs[unread]), middle(costs[read]), middle(costs[uncountedCalls])
+			result.ReadPercent, result.CountPercent = middle(reading), middle(counting)
 			r.Loads = append(r.Loads, result)
 			said(result.Title)
 		}
@@ -118,31 +124,4 @@ func (p *sized) cost(ctx context.Context, c command, l load, n int, withReader b
 	}
 	s, err := parseCSV(out)
 	return s.PerSecond, float64(after.since(before).total()) / 1e3 / float64(n), err
-}
-
-// counted is how many calls are timed to find out what counting takes.
-const counted = 4_000_000
-
-// countingTime is what a loop's counters take for one plain command and for one call of a script, where calls go round so many
-// scripts and the counters of most are not in the processor's caches. It is the code of the proxy itself, run here; in nanoseconds.
-func countingTime(scripts int) (plain, script float64) {
-	m := counting.New(counting.Options{NativeHistograms: true}) // as the configuration's default
-	ids := make([]counting.ScriptID, scripts)
-	for i := range ids {
-		ids[i] = m.Script(sizedScript(i), "v1")
-	}
-	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	shard := m.NewShard()
-	defer shard.Close()
-	begin := time.Now()
-	for range counted {
-		shard.Request(counting.ClassRead)
-	}
-	plain = float64(time.Since(begin)) / counted
-	begin = time.Now()
-	for i := range counted {
-		shard.Request(counting.ClassScript)
-		shard.ScriptCall(ids[i%len(ids)], counting.RoutePrimary, counting.OutcomeOK, time.Duration(i&0xfffff), false)
-	}
-	return plain, float64(time.Since(begin)) / counted
 }

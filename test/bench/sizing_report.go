@@ -41,9 +41,10 @@ func (r *sizing) write(w io.Writer, s style) error {
 	d.table(t)
 	d.printf("\n")
 
-	t = &table{headings: []string{"load", "requests/s", "CPU for 10,000 requests", "of it counting", "metrics read every second", "more"}, textColumns: 1}
+	t = &table{headings: []string{"load", "requests/s", "CPU for 10,000 requests", "calls not counted", "counting adds", "metrics read every second", "reading adds"}, textColumns: 1}
 	for _, l := range r.Loads {
-		t.add(l.Title, thousands(l.PerSec, 0), fmt.Sprintf("%.1f ms", 10*l.Unread), fmt.Sprintf("%.2f ms", l.Counting/100), fmt.Sprintf("%.1f ms", 10*l.Read), fmt.Sprintf("%+.1f %%", l.Percent))
+		t.add(l.Title, thousands(l.PerSec, 0), fmt.Sprintf("%.1f ms", 10*l.Unread), fmt.Sprintf("%.1f ms", 10*l.Uncounted), fmt.Sprintf("%+.1f %%", l.CountPercent),
+			fmt.Sprintf("%.1f ms", 10*l.Read), fmt.Sprintf("%+.1f %%", l.ReadPercent))
 	}
 	d.table(t)
 	d.printf("\n")
