@@ -75,7 +75,7 @@ bench-docs: build bin/bench
 
 bench-configs: build bin/bench
 	@.ci/packages redis-server redis-benchmark nutcracker
-	bin/bench -configs plain,protected,policy,fast,uncounted -targets scriptproxy,twemproxy -only '50 clients' $(BENCHFLAGS) -markdown docs/benchmarks.md -place configurations
+	bin/bench -configs plain,protected,policy,fast,uncounted -targets scriptproxy,twemproxy -only '50 clients' -rounds 11 $(BENCHFLAGS) -markdown docs/benchmarks.md -place configurations
 
 bench-registry:
 	@.ci/packages redis-server

@@ -92,7 +92,7 @@ func startTarget(name string, serverPort, replicaPort int, o options) (*target, 
 // commandLine writes the named proxy's configuration to dir and returns how to start it.
 func commandLine(name, dir string, port, adminPort, serverPort, replicaPort int, o options) ([]string, error) {
 	switch name {
-	case scriptproxy, protected, governed, fast, before:
+	case scriptproxy, protected, governed, fast, uncounted, before:
 		program := o.proxy
 		if name == before {
 			program = o.before

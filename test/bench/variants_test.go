@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +23,18 @@ func TestConfigurationsTakeThePlaceOfScriptproxy(t *testing.T) {
 	}
 	if _, err := withConfigs([]string{scriptproxy}, "plain,faster"); err == nil || !strings.Contains(err.Error(), `"faster"`) {
 		t.Errorf("an unknown one: %v", err)
+	}
+}
+
+func TestEveryConfigurationCanBeStarted(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "scriptproxy")
+	if err := os.WriteFile(program, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range configTargets {
+		if _, err := commandLine(c.target, t.TempDir(), 1, 2, 3, 4, options{proxy: program, before: program}); err != nil {
+			t.Errorf("%s: %v", c.config, err)
+		}
 	}
 }
 
