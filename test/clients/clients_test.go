@@ -16,28 +16,14 @@ import (
 	"time"
 
 	"github.com/scriptproxy/scriptproxy/test/child"
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
+// binary is the program under test, built once for all tests.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "scriptproxy-clients-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "clients:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "scriptproxy")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "clients: build the proxy: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, &binary, nil)) }
 
 // noAdmin is for proxies that nobody asks.
 const noAdmin = "admin: {listen: \"\"}\n"

@@ -5,11 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -25,35 +25,13 @@ var (
 	sequenceFlag = flag.String("sequence", "", "run the sequence in this file instead of those that once showed a difference")
 )
 
-// program is the scriptproxy under test.
-var program string
+// binary is the program under test.
+var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	if program = *proxyFlag; program != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "differential-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "differential:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "scriptproxy")
-	args := []string{"build", "-buildvcs=false", "-o", program}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "differential: build the proxy: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	binary = *proxyFlag
+	os.Exit(program.Main(m, &binary, nil))
 }
 
 // variant is a configuration of the proxy that must not show.
@@ -116,7 +94,7 @@ func newBed(t testing.TB, v variant) *bed {
 		}
 		config += fmt.Sprintf("policy: {mode: enforce, rules_file: %q}\n", rules)
 	}
-	proxy, err := StartProxy(program, t.TempDir(), upstream, config)
+	proxy, err := StartProxy(binary, t.TempDir(), upstream, config)
 	if err != nil {
 		t.Fatal(err)
 	}

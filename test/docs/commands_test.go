@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -62,12 +63,11 @@ func TestCommandsInDocumentsRun(t *testing.T) {
 // buildProgram returns the path of the program.
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "scriptproxy")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
+	path, err := program.Build(t.TempDir(), "scriptproxy", false)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return program
+	return path
 }
 
 func runCommands(t *testing.T, program string, commands []string) {

@@ -34,45 +34,45 @@ func TestPingAndReadsAreAnsweredWhileAScriptBlocksThePrimary(t *testing.T) {
 			onReplica(p, replica, "read")
 
 			killer := direct(t, primary)
-			killer.do("PING")
+			killer.Do("PING")
 			existing, reader, blocker, waiting := p.client(), p.client(), p.client(), p.client()
-			reader.do("EVALSHA", "read", "1", "k")
-			blocker.send(request("EVALSHA", "endless", "0"))
+			reader.Do("EVALSHA", "read", "1", "k")
+			blocker.Send(request("EVALSHA", "endless", "0"))
 			began := time.Now()
 			time.Sleep(50 * time.Millisecond) // the server has the script now
-			waiting.send(request("GET", "k")) // waits for the primary
+			waiting.Send(request("GET", "k")) // waits for the primary
 			rounds := 0
 			for time.Since(began) < blocked {
-				if got := existing.do("PING"); got != pong {
+				if got := existing.Do("PING"); got != pong {
 					t.Fatalf("PING on an existing connection: %q", got)
 				}
-				fresh := newClient(t, p.open())
-				if got := fresh.do("PING", "new"); got != bulk("new") {
+				fresh := newClient(t, p.Open())
+				if got := fresh.Do("PING", "new"); got != bulk("new") {
 					t.Fatalf("PING on a new connection: %q", got)
 				}
-				fresh.conn.Close()
-				if got := reader.do("EVALSHA", "read", "1", "k"); got != bulk("value") {
+				fresh.Conn.Close()
+				if got := reader.Do("EVALSHA", "read", "1", "k"); got != bulk("value") {
 					t.Fatalf("a read script: %q", got)
 				}
-				if status, body := p.get("/readyz"); status != http.StatusOK {
+				if status, body := p.Get("/readyz"); status != http.StatusOK {
 					t.Fatalf("/readyz while busy: %d %q", status, body)
 				}
 				rounds++
 				time.Sleep(5 * time.Millisecond)
 			}
-			if got, err := blocker.replyWithin(time.Millisecond); err == nil {
+			if got, err := blocker.ReplyWithin(time.Millisecond); err == nil {
 				t.Fatalf("the script was over after %v: %q; nothing was shown", time.Since(began), got)
 			}
 			if rounds < 10 {
 				t.Errorf("only %d rounds in %v", rounds, blocked)
 			}
-			killer.send(request("SCRIPT", "KILL"))
-			if got := blocker.reply(); !strings.Contains(got, "Script killed by user") {
+			killer.Send(request("SCRIPT", "KILL"))
+			if got := blocker.Reply(); !strings.Contains(got, "Script killed by user") {
 				t.Errorf("the script: %q", got)
 			}
-			killer.want(ok)
-			waiting.want(bulk("value"))
-			for series, v := range p.metrics() {
+			killer.Want(ok)
+			waiting.Want(bulk("value"))
+			for series, v := range p.Metrics() {
 				if strings.HasPrefix(series, "scriptproxy_upstream_up{") && strings.Contains(series, primary.Addr()) && v != 1 {
 					t.Errorf("%s is %v after a script was slow", series, v)
 				}
@@ -89,17 +89,17 @@ func TestScriptGoesOnWhenItsClientGoesAway(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, script("spin", []string{spinBody}), script("append", []string{appendBody}))
 	c := p.client()
-	c.send(request("EVALSHA", "spin", "1", "spun", "50000000"))
+	c.Send(request("EVALSHA", "spin", "1", "spun", "50000000"))
 	time.Sleep(50 * time.Millisecond)
-	c.conn.Close()
+	c.Conn.Close()
 	other := p.client()
-	if got := other.do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
+	if got := other.Do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
 		t.Errorf("another client: %q", got)
 	}
 	if got := server.Do("GET", "spun"); got != "done" {
 		t.Errorf("the script left %v", got)
 	}
-	p.eventually("forget the client", func() error { return sessionsAre(p, 1) })
+	p.Eventually("forget the client", func() error { return sessionsAre(p, 1) })
 }
 
 func TestRequestsForABusyNodeAreRefusedAfterBusyWait(t *testing.T) {
@@ -107,22 +107,22 @@ func TestRequestsForABusyNodeAreRefusedAfterBusyWait(t *testing.T) {
 	server := redisserver.Start(t, redisserver.LuaTimeLimit(100))
 	p := startProxy(t, server, nil, script("endless", []string{endlessBody}, "class", "write"), set("limits.busy_wait", "500ms"))
 	blocker, c := p.client(), p.client()
-	blocker.send(request("EVALSHA", "endless", "0"))
+	blocker.Send(request("EVALSHA", "endless", "0"))
 	killer := direct(t, server)
 	running := fmt.Sprintf(`scriptproxy_script_running_seconds{node="%s",script="endless"}`, server.Addr())
-	p.eventually("know what runs", func() error {
-		if p.metrics()[running] == 0 {
+	p.Eventually("know what runs", func() error {
+		if p.Metrics()[running] == 0 {
 			return fmt.Errorf("no %s", running)
 		}
 		return nil
 	})
-	if got := c.do("SET", "k", "v"); !strings.HasPrefix(got, "-BUSY ") || !strings.Contains(got, "endless") || !strings.HasSuffix(got, "did not run\r\n") {
+	if got := c.Do("SET", "k", "v"); !strings.HasPrefix(got, "-BUSY ") || !strings.Contains(got, "endless") || !strings.HasSuffix(got, "did not run\r\n") {
 		t.Errorf("a request while the script runs: %q", got)
 	}
-	killer.send(request("SCRIPT", "KILL"))
-	blocker.reply()
-	p.eventually("serve again", func() error {
-		if got := c.do("INCR", "n"); got != integer(1) {
+	killer.Send(request("SCRIPT", "KILL"))
+	blocker.Reply()
+	p.Eventually("serve again", func() error {
+		if got := c.Do("INCR", "n"); got != integer(1) {
 			return fmt.Errorf("%q", got)
 		}
 		return nil

@@ -56,15 +56,15 @@ func TestClientCachingIsAboutTheClientsNextCommandWhateverBecomesOfIt(t *testing
 				server.Do("ACL", "SETUSER", "neither", "on", ">pw", "~*", "&*", "+@all", "-eval", "-eval_ro", "-script|load")
 				p := startProxy(t, server, nil, script("read", []string{body}), script("quoting", []string{quoting}))
 				c, other := p.client(), p.client()
-				other.do("SET", "k", "1")
-				other.do("EVAL", body, "1", "k")
-				other.do("EVALSHA", sha, "1", "k")
+				other.Do("SET", "k", "1")
+				other.Do("EVAL", body, "1", "k")
+				other.Do("EVALSHA", sha, "1", "k")
 				if test.user != "default" {
-					c.do("AUTH", test.user, "pw")
+					c.Do("AUTH", test.user, "pw")
 				}
-				c.do("HELLO", "3")
-				c.do("CLIENT", "TRACKING", "ON", test.mode)
-				c.do("EVALSHA", sha, "1", "elsewhere")
+				c.Do("HELLO", "3")
+				c.Do("CLIENT", "TRACKING", "ON", test.mode)
+				c.Do("EVALSHA", sha, "1", "elsewhere")
 				if test.before != nil {
 					test.before(server)
 				}
@@ -73,26 +73,26 @@ func TestClientCachingIsAboutTheClientsNextCommandWhateverBecomesOfIt(t *testing
 					all += request(call...)
 				}
 				if pipelined {
-					c.send(all)
+					c.Send(all)
 				}
 				for _, call := range test.calls {
 					if !pipelined {
-						c.send(request(call...))
+						c.Send(request(call...))
 					}
-					if got := c.reply(); strings.HasPrefix(got, "-") {
+					if got := c.Reply(); strings.HasPrefix(got, "-") {
 						t.Fatalf("%.80q: %s", call, got)
 					}
 				}
 				if test.mode == "OPTIN" {
-					c.do("CLIENT", "CACHING", "YES")
+					c.Do("CLIENT", "CACHING", "YES")
 				}
-				c.do("GET", "last")
-				other.do("SET", "k", "2")
-				other.do("SET", "last", "2")
+				c.Do("GET", "last")
+				other.Do("SET", "k", "2")
+				other.Do("SET", "last", "2")
 				if test.told {
-					c.want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
+					c.Want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
 				}
-				c.want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$4\r\nlast\r\n")
+				c.Want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$4\r\nlast\r\n")
 			})
 		}
 	}

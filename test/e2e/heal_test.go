@@ -50,8 +50,8 @@ func TestScriptFlushBehindTheBackIsNotNoticedByPipelines(t *testing.T) {
 		for round := range 10 {
 			server.Do("SCRIPT", "FLUSH")
 			pipeline, replies := mixed(body, "list", round*8)
-			c.send(pipeline)
-			c.want(replies...)
+			c.Send(pipeline)
+			c.Want(replies...)
 		}
 	})
 }
@@ -63,29 +63,29 @@ func TestScriptFlushBehindTheBackIsNotNoticedBySingleCalls(t *testing.T) {
 	onReplica(p, replica, "read")
 	c := p.client()
 	unregistered := "return redis.call('RPUSH', KEYS[1], 'unregistered')"
-	if got := c.do("SCRIPT", "LOAD", unregistered); got != bulk(shaOf(unregistered)) {
+	if got := c.Do("SCRIPT", "LOAD", unregistered); got != bulk(shaOf(unregistered)) {
 		t.Fatalf("SCRIPT LOAD: %q", got)
 	}
 	for i := range 10 {
 		for _, s := range []*redisserver.Server{primary, replica} {
 			s.Do("SCRIPT", "FLUSH")
 		}
-		if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(2*i+1) {
+		if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(2*i+1) {
 			t.Fatalf("registered: %q", got)
 		}
-		if got := c.do("EVALSHA", shaOf(unregistered), "1", "list"); got != integer(2*i+2) {
+		if got := c.Do("EVALSHA", shaOf(unregistered), "1", "list"); got != integer(2*i+2) {
 			t.Fatalf("loaded by a client: %q", got)
 		}
-		if got := c.do("EVALSHA", "read", "1", "k"); got != null {
+		if got := c.Do("EVALSHA", "read", "1", "k"); got != null {
 			t.Fatalf("read: %q", got)
 		}
 	}
 	// One call that finds its script missing has all of them loaded again.
 	primary.Do("SCRIPT", "FLUSH")
-	if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(21) {
+	if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(21) {
 		t.Fatalf("registered: %q", got)
 	}
-	p.eventually("load the other registered scripts", func() error {
+	p.Eventually("load the other registered scripts", func() error {
 		if got := fmt.Sprint(primary.Do("SCRIPT", "EXISTS", shaOf(appendBody), shaOf(readBody))); got != "[1 1]" {
 			return fmt.Errorf("the primary has %s", got)
 		}
@@ -99,17 +99,17 @@ func TestScriptFlushOfAClientForgetsWhatClientsLoadedAndNothingElse(t *testing.T
 	p := startProxy(t, primary, []*redisserver.Server{replica}, script("append", []string{appendBody}))
 	c := p.client()
 	loaded := "return 'mine'"
-	c.do("SCRIPT", "LOAD", loaded)
-	if got := c.do("EVALSHA", shaOf(loaded), "0"); got != bulk("mine") {
+	c.Do("SCRIPT", "LOAD", loaded)
+	if got := c.Do("EVALSHA", shaOf(loaded), "0"); got != bulk("mine") {
 		t.Fatalf("before: %q", got)
 	}
-	if got := c.do("SCRIPT", "FLUSH"); got != ok {
+	if got := c.Do("SCRIPT", "FLUSH"); got != ok {
 		t.Fatalf("SCRIPT FLUSH: %q", got)
 	}
-	if got := c.do("EVALSHA", shaOf(loaded), "0"); !isNoScript(got) {
+	if got := c.Do("EVALSHA", shaOf(loaded), "0"); !isNoScript(got) {
 		t.Errorf("what a client loaded: %q", got)
 	}
-	if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
+	if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
 		t.Errorf("what is registered: %q", got)
 	}
 	for _, s := range []*redisserver.Server{primary, replica} {
@@ -128,25 +128,25 @@ func TestScriptFlushBehindTheBackIsNotNoticedInsideMulti(t *testing.T) {
 		for round := range 5 {
 			calls, replies := mixed(body, "list", round*8)
 			server.Do("SCRIPT", "FLUSH")
-			c.send(request("MULTI") + calls + request("EXEC"))
-			c.want(ok)
+			c.Send(request("MULTI") + calls + request("EXEC"))
+			c.Want(ok)
 			for range replies {
-				c.want(queued)
+				c.Want(queued)
 			}
-			c.want(array(replies...))
+			c.Want(array(replies...))
 		}
 		// The same, one at a time, with the flush between queueing and EXEC.
-		c.do("DEL", "list")
+		c.Do("DEL", "list")
 		for round := range 5 {
-			c.send(request("MULTI"))
-			c.want(ok)
+			c.Send(request("MULTI"))
+			c.Want(ok)
 			for range 3 {
-				if got := c.do("EVALSHA", "append", "1", "list", "x"); got != queued {
+				if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != queued {
 					t.Fatalf("queueing: %q", got)
 				}
 				server.Do("SCRIPT", "FLUSH")
 			}
-			if got, want := c.do("EXEC"), array(integer(round*3+1), integer(round*3+2), integer(round*3+3)); got != want {
+			if got, want := c.Do("EXEC"), array(integer(round*3+1), integer(round*3+2), integer(round*3+3)); got != want {
 				t.Fatalf("EXEC: %q, want %q", got, want)
 			}
 		}
@@ -159,16 +159,16 @@ func TestScriptsInTransactionsOfUsersWithoutEVAL(t *testing.T) {
 	server := redisserver.Start(t, redisserver.Password("default-pa55"), redisserver.ACL("sha on >sha-pa55 ~* "+allChannels(t)+"+@all -eval -script"))
 	p := startProxy(t, server, nil, set("upstream.password_file", secretFile(t, "default-pa55")), script("append", []string{appendBody}))
 	c := p.client()
-	c.send(request("AUTH", "sha", "sha-pa55") + request("MULTI") + request("EVALSHA", "append", "1", "list", "x") + request("EVALSHA", "append", "1", "list", "x") + request("EXEC"))
-	c.want(ok, ok, queued, queued, array(integer(1), integer(2)))
+	c.Send(request("AUTH", "sha", "sha-pa55") + request("MULTI") + request("EVALSHA", "append", "1", "list", "x") + request("EVALSHA", "append", "1", "list", "x") + request("EXEC"))
+	c.Want(ok, ok, queued, queued, array(integer(1), integer(2)))
 }
 
 func TestScriptFlushInsideATransactionDoesNotHideItsScripts(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, script("append", []string{appendBody}))
 	c := p.client()
-	c.send(request("MULTI") + request("EVALSHA", "append", "1", "list", "x") + request("SCRIPT", "FLUSH") + request("EVALSHA", "append", "1", "list", "x") + request("EXEC"))
-	c.want(ok, queued, queued, queued, array(integer(1), ok, integer(2)))
+	c.Send(request("MULTI") + request("EVALSHA", "append", "1", "list", "x") + request("SCRIPT", "FLUSH") + request("EVALSHA", "append", "1", "list", "x") + request("EXEC"))
+	c.Want(ok, queued, queued, queued, array(integer(1), ok, integer(2)))
 }
 
 func TestRestartOfANodeIsNotNoticedByScripts(t *testing.T) {
@@ -179,14 +179,14 @@ func TestRestartOfANodeIsNotNoticedByScripts(t *testing.T) {
 		onReplica(p, replica, "read")
 		c := p.client()
 		pipeline, replies := mixed(body, "list", 0)
-		c.send(pipeline)
-		c.want(replies...)
+		c.Send(pipeline)
+		c.Want(replies...)
 		primary.Restart()
-		p.awaitReady()
+		p.AwaitReady()
 		// The node may still be refused for the moment that a failed connection is not tried again; no
 		// reply may be anything but the right one or that refusal.
-		p.eventually("serve scripts after the restart", func() error {
-			got := c.do("EVALSHA", "append", "1", "list", "x")
+		p.Eventually("serve scripts after the restart", func() error {
+			got := c.Do("EVALSHA", "append", "1", "list", "x")
 			if strings.HasPrefix(got, "-UNAVAILABLE ") && strings.Contains(got, "did not run") {
 				return fmt.Errorf("%q", got)
 			}
@@ -196,12 +196,12 @@ func TestRestartOfANodeIsNotNoticedByScripts(t *testing.T) {
 			return nil
 		})
 		pipeline, replies = mixed(body, "list", 9)
-		c.send(pipeline)
-		c.want(replies...)
+		c.Send(pipeline)
+		c.Want(replies...)
 		replica.Restart()
 		redisserver.WaitReplica(t, primary, replica)
 		for range 50 {
-			if got := c.do("EVALSHA", "read", "1", "nothing"); got != null {
+			if got := c.Do("EVALSHA", "read", "1", "nothing"); got != null {
 				t.Fatalf("a read after the replica's restart: %q", got)
 			}
 		}
@@ -215,7 +215,7 @@ func TestReplicaThatAppearsHasEveryScriptBeforeItServes(t *testing.T) {
 	replica.Stop()
 	p := startProxy(t, primary, []*redisserver.Server{replica}, script("read", []string{readBody}), script("append", []string{appendBody}))
 	c := p.client()
-	if got := c.do("EVALSHA", "read", "1", "k"); got != null {
+	if got := c.Do("EVALSHA", "read", "1", "k"); got != null {
 		t.Fatalf("without the replica: %q", got)
 	}
 	replica.Restart()
@@ -233,17 +233,17 @@ func TestProxyServesWhatItKnowsWhenItStartsBeforeItsServers(t *testing.T) {
 	primary := redisserver.Start(t)
 	primary.Stop()
 	p := launch(t, primary, nil, script("append", []string{appendBody}))
-	if status, body := p.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, primary.Addr()) {
+	if status, body := p.Get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, primary.Addr()) {
 		t.Errorf("/readyz without a server: %d %q", status, body)
 	}
 	c := p.client()
-	if got := c.do("GET", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
+	if got := c.Do("GET", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
 		t.Errorf("GET without a server: %q", got)
 	}
 	primary.Restart()
-	p.awaitReady()
-	p.eventually("reach the server", func() error {
-		if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
+	p.AwaitReady()
+	p.Eventually("reach the server", func() error {
+		if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
@@ -256,10 +256,10 @@ func TestScriptThatFailsToCompileIsToldOfAndHoldsNothingUp(t *testing.T) {
 	p := startProxy(t, server, nil, script("append", []string{appendBody}))
 	s, c := direct(t, server), p.client()
 	bad := "return ("
-	want := s.do("EVAL", bad, "0")
-	c.send(request("EVAL", bad, "0") + request("EVALSHA", "append", "1", "list", "x") + request("EVAL", bad, "0") + request("PING"))
-	c.want(want, integer(1), want, pong)
-	if got := c.do("EVAL", bad, "0"); got != want {
+	want := s.Do("EVAL", bad, "0")
+	c.Send(request("EVAL", bad, "0") + request("EVALSHA", "append", "1", "list", "x") + request("EVAL", bad, "0") + request("PING"))
+	c.Want(want, integer(1), want, pong)
+	if got := c.Do("EVAL", bad, "0"); got != want {
 		t.Errorf("alone: %q, want %q", got, want)
 	}
 }
@@ -273,7 +273,7 @@ func TestReplyThatLooksLikeAMissingScriptIsPassedOn(t *testing.T) {
 	p := startProxy(t, server, nil, script("forger", []string{forger}), script("hidden", []string{hidden}))
 	c := p.client()
 	for i, name := range []string{"forger", "hidden"} {
-		got := c.do("EVALSHA", name, "1", "runs:"+name, "NOSCRIPT No matching script. Please use EVAL.")
+		got := c.Do("EVALSHA", name, "1", "runs:"+name, "NOSCRIPT No matching script. Please use EVAL.")
 		if got != noScript {
 			t.Errorf("%d: %s: %q", i, name, got)
 		}
@@ -281,7 +281,7 @@ func TestReplyThatLooksLikeAMissingScriptIsPassedOn(t *testing.T) {
 			t.Errorf("%s ran %v times", name, runs)
 		}
 		server.Do("SCRIPT", "FLUSH")
-		if got := c.do("EVALSHA", name, "1", "runs:"+name, "MINE"); got == noScript && name == "hidden" {
+		if got := c.Do("EVALSHA", name, "1", "runs:"+name, "MINE"); got == noScript && name == "hidden" {
 			t.Errorf("%s after SCRIPT FLUSH: %q", name, got)
 		}
 		if runs := server.Do("GET", "runs:"+name); runs != "2" {

@@ -34,7 +34,7 @@ func listed(t *testing.T, reply string) map[string]map[string]string {
 func named(p *proxy, name string) *client {
 	p.t.Helper()
 	c := p.client()
-	if got := c.do("CLIENT", "SETNAME", name); got != ok {
+	if got := c.Do("CLIENT", "SETNAME", name); got != ok {
 		p.t.Fatal(got)
 	}
 	return c
@@ -45,20 +45,20 @@ func TestClientListSpeaksOfSessionsInRedissFormat(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("loops", 2))
 	plain, subscriber, blocked, queuing := named(p, "plain"), named(p, "subscriber"), named(p, "blocked"), named(p, "queuing")
-	subscriber.do("SUBSCRIBE", "a", "b")
-	subscriber.reply()
-	subscriber.do("PSUBSCRIBE", "c*")
-	blocked.send(request("BLPOP", "list", "0"))
-	queuing.do("SELECT", "3")
-	queuing.do("MULTI")
-	queuing.do("SET", "k", "v")
-	p.eventually("block", func() error {
+	subscriber.Do("SUBSCRIBE", "a", "b")
+	subscriber.Reply()
+	subscriber.Do("PSUBSCRIBE", "c*")
+	blocked.Send(request("BLPOP", "list", "0"))
+	queuing.Do("SELECT", "3")
+	queuing.Do("MULTI")
+	queuing.Do("SET", "k", "v")
+	p.Eventually("block", func() error {
 		if n := server.Info("clients")["blocked_clients"]; n != "1" {
 			return fmt.Errorf("%s clients are blocked", n)
 		}
 		return nil
 	})
-	all := listed(t, plain.do("CLIENT", "LIST"))
+	all := listed(t, plain.Do("CLIENT", "LIST"))
 	for name, want := range map[string]map[string]string{
 		"plain":      {"flags": "N", "db": "0", "sub": "0", "multi": "-1", "cmd": "client|list", "user": "default", "resp": "2", "redir": "-1"},
 		"subscriber": {"flags": "P", "sub": "2", "psub": "1", "cmd": "psubscribe"},
@@ -71,10 +71,10 @@ func TestClientListSpeaksOfSessionsInRedissFormat(t *testing.T) {
 			}
 		}
 	}
-	if got, want := all["plain"]["addr"], plain.conn.LocalAddr().String(); got != want {
+	if got, want := all["plain"]["addr"], plain.Conn.LocalAddr().String(); got != want {
 		t.Errorf("addr=%s, want %s", got, want)
 	}
-	if got, want := all["plain"]["laddr"], plain.conn.RemoteAddr().String(); got != want {
+	if got, want := all["plain"]["laddr"], plain.Conn.RemoteAddr().String(); got != want {
 		t.Errorf("laddr=%s, want %s", got, want)
 	}
 	if since(t, 7, 0) && !since(t, 7, 2) { // others have fields which the format of 7.2 does not
@@ -82,12 +82,12 @@ func TestClientListSpeaksOfSessionsInRedissFormat(t *testing.T) {
 	}
 	ids := all["blocked"]["id"] + " " + all["queuing"]["id"]
 	if since(t, 6, 2) {
-		some := listed(t, plain.do(append([]string{"CLIENT", "LIST", "ID"}, strings.Fields(ids)...)...))
+		some := listed(t, plain.Do(append([]string{"CLIENT", "LIST", "ID"}, strings.Fields(ids)...)...))
 		if len(some) != 2 || some["blocked"] == nil || some["queuing"] == nil {
 			t.Errorf("LIST ID: %v", some)
 		}
 	}
-	if some := listed(t, plain.do("CLIENT", "LIST", "TYPE", "pubsub")); len(some) != 1 || some["subscriber"] == nil {
+	if some := listed(t, plain.Do("CLIENT", "LIST", "TYPE", "pubsub")); len(some) != 1 || some["subscriber"] == nil {
 		t.Errorf("LIST TYPE pubsub: %v", some)
 	}
 }
@@ -96,14 +96,14 @@ func TestClientListSpeaksOfSessionsInRedissFormat(t *testing.T) {
 func wantTheServersFields(t *testing.T, plain, direct *client) {
 	t.Helper()
 	var fields []string
-	for _, field := range strings.Fields(plain.do("CLIENT", "INFO")) {
+	for _, field := range strings.Fields(plain.Do("CLIENT", "INFO")) {
 		if key, _, found := strings.Cut(field, "="); found {
 			fields = append(fields, key)
 		}
 	}
 	ours := " " + strings.Join(fields, " ") + " "
 	at := 0
-	for _, field := range strings.Fields(direct.do("CLIENT", "INFO")) {
+	for _, field := range strings.Fields(direct.Do("CLIENT", "INFO")) {
 		key, _, found := strings.Cut(field, "=")
 		if !found {
 			continue
@@ -126,64 +126,64 @@ func TestClientKillClosesTheSessionsThatItDescribes(t *testing.T) {
 	server.Do(rule...)
 	p := startProxy(t, server, nil, set("loops", 3))
 	killer, bystander := named(p, "killer"), named(p, "bystander")
-	me := killer.conn.LocalAddr().String()
-	id := func(name string) string { return listed(t, killer.do("CLIENT", "LIST"))[name]["id"] }
+	me := killer.Conn.LocalAddr().String()
+	id := func(name string) string { return listed(t, killer.Do("CLIENT", "LIST"))[name]["id"] }
 	for _, test := range []struct {
 		name   string
 		filter func(victim *client) []string
 		reply  string
 	}{
 		{"ID", func(*client) []string { return []string{"ID", id("victim")} }, ":1\r\n"},
-		{"ADDR", func(v *client) []string { return []string{"ADDR", v.conn.LocalAddr().String()} }, ":1\r\n"},
-		{"the old form", func(v *client) []string { return []string{v.conn.LocalAddr().String()} }, ok},
+		{"ADDR", func(v *client) []string { return []string{"ADDR", v.Conn.LocalAddr().String()} }, ":1\r\n"},
+		{"the old form", func(v *client) []string { return []string{v.Conn.LocalAddr().String()} }, ok},
 		{"USER", func(*client) []string { return []string{"USER", "alice"} }, ":1\r\n"},
-		{"TYPE", func(v *client) []string { v.do("SUBSCRIBE", "news"); return []string{"TYPE", "pubsub"} }, ":1\r\n"},
+		{"TYPE", func(v *client) []string { v.Do("SUBSCRIBE", "news"); return []string{"TYPE", "pubsub"} }, ":1\r\n"},
 		{"several at once", func(v *client) []string {
-			return []string{"USER", "alice", "ADDR", v.conn.LocalAddr().String(), "LADDR", v.conn.RemoteAddr().String(), "ID", id("victim")}
+			return []string{"USER", "alice", "ADDR", v.Conn.LocalAddr().String(), "LADDR", v.Conn.RemoteAddr().String(), "ID", id("victim")}
 		}, ":1\r\n"},
 	} {
 		if test.name == "several at once" && !since(t, 6, 2) {
 			continue // LADDR is newer
 		}
 		victim := named(p, "victim")
-		if got := victim.do("AUTH", "alice", "pw"); got != ok {
+		if got := victim.Do("AUTH", "alice", "pw"); got != ok {
 			t.Fatal(got)
 		}
-		if got := killer.do(append([]string{"CLIENT", "KILL"}, test.filter(victim)...)...); got != test.reply {
+		if got := killer.Do(append([]string{"CLIENT", "KILL"}, test.filter(victim)...)...); got != test.reply {
 			t.Errorf("%s: %q, want %q", test.name, got, test.reply)
 			continue
 		}
-		victim.gone()
+		victim.Gone()
 	}
 	for _, nobody := range [][]string{{"ID", "999999"}, {"ADDR", "192.0.2.1:1"}, {"USER", "alice"}, {"USER", "alice", "ADDR", me}} {
-		if got := killer.do(append([]string{"CLIENT", "KILL"}, nobody...)...); got != ":0\r\n" {
+		if got := killer.Do(append([]string{"CLIENT", "KILL"}, nobody...)...); got != ":0\r\n" {
 			t.Errorf("%q: %q", nobody, got)
 		}
 	}
-	if got := killer.do("CLIENT", "KILL", "192.0.2.1:1"); got != "-ERR No such client\r\n" {
+	if got := killer.Do("CLIENT", "KILL", "192.0.2.1:1"); got != "-ERR No such client\r\n" {
 		t.Errorf("the old form, of nobody: %q", got)
 	}
 	// A victim whose command blocks takes nothing afterwards.
 	blocked := named(p, "blocked")
-	blocked.send(request("BLPOP", "list", "0"))
-	p.eventually("block", func() error {
+	blocked.Send(request("BLPOP", "list", "0"))
+	p.Eventually("block", func() error {
 		if n := server.Info("clients")["blocked_clients"]; n != "1" {
 			return fmt.Errorf("%s clients are blocked", n)
 		}
 		return nil
 	})
-	if got := killer.do("CLIENT", "KILL", "ID", id("blocked")); got != ":1\r\n" {
+	if got := killer.Do("CLIENT", "KILL", "ID", id("blocked")); got != ":1\r\n" {
 		t.Errorf("a blocked client: %q", got)
 	}
-	blocked.gone()
-	p.eventually("leave", func() error {
+	blocked.Gone()
+	p.Eventually("leave", func() error {
 		if n := server.Info("clients")["blocked_clients"]; n != "0" {
 			return fmt.Errorf("%s clients are blocked", n)
 		}
 		return nil
 	})
 	// SKIPME is yes unless said otherwise: the killer stays, all others of its listener go.
-	_, port, err := net.SplitHostPort(p.addr)
+	_, port, err := net.SplitHostPort(p.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,14 +191,14 @@ func TestClientKillClosesTheSessionsThatItDescribes(t *testing.T) {
 	if !since(t, 6, 2) {
 		all = []string{"TYPE", "normal"}
 	}
-	if got := killer.do(append([]string{"CLIENT", "KILL"}, all...)...); got != ":1\r\n" {
+	if got := killer.Do(append([]string{"CLIENT", "KILL"}, all...)...); got != ":1\r\n" {
 		t.Errorf("%s: %q", all[0], got)
 	}
-	bystander.gone()
-	if got := killer.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"); got != ":1\r\n" {
+	bystander.Gone()
+	if got := killer.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"); got != ":1\r\n" {
 		t.Errorf("SKIPME no: %q", got)
 	}
-	killer.gone()
+	killer.Gone()
 }
 
 func TestClientUnblockReachesTheBlockedSession(t *testing.T) {
@@ -208,10 +208,10 @@ func TestClientUnblockReachesTheBlockedSession(t *testing.T) {
 	caller := p.client()
 	for round := range 6 {
 		blocked, other := p.client(), p.client()
-		id := strings.TrimSuffix(strings.TrimPrefix(blocked.do("CLIENT", "ID"), ":"), "\r\n")
-		blocked.send(request("BLPOP", "list", "0"))
-		other.send(request("BLPOP", "list", "0"))
-		p.eventually("block", func() error {
+		id := strings.TrimSuffix(strings.TrimPrefix(blocked.Do("CLIENT", "ID"), ":"), "\r\n")
+		blocked.Send(request("BLPOP", "list", "0"))
+		other.Send(request("BLPOP", "list", "0"))
+		p.Eventually("block", func() error {
 			if n := server.Info("clients")["blocked_clients"]; n != "2" {
 				return fmt.Errorf("%s clients are blocked", n)
 			}
@@ -221,14 +221,14 @@ func TestClientUnblockReachesTheBlockedSession(t *testing.T) {
 		if round%2 == 1 {
 			call, want = append(call, "ERROR"), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
 		}
-		if got := caller.do(call...); got != ":1\r\n" {
+		if got := caller.Do(call...); got != ":1\r\n" {
 			t.Fatalf("round %d: %q", round, got)
 		}
-		blocked.want(want)
-		if got := caller.do(call...); got != ":0\r\n" {
+		blocked.Want(want)
+		if got := caller.Do(call...); got != ":0\r\n" {
 			t.Errorf("of a client that does not block: %q", got)
 		}
-		caller.do("RPUSH", "list", "x") // wakes the other, which still blocks
-		other.want("*2\r\n" + bulk("list") + bulk("x"))
+		caller.Do("RPUSH", "list", "x") // wakes the other, which still blocks
+		other.Want("*2\r\n" + bulk("list") + bulk("x"))
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -32,10 +32,10 @@ func TestUnixSocketsServeClientsAndReachServers(t *testing.T) {
 	}
 	defer conn.Close()
 	c := newClient(t, conn)
-	if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
+	if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
 		t.Errorf("%q", got)
 	}
-	p.stop()
+	p.Stop()
 	if _, err := os.Stat(socket); !os.IsNotExist(err) {
 		t.Errorf("the socket's file is left behind: %v", err)
 	}
@@ -47,28 +47,26 @@ func TestSIGTERMAnswersWhatWasAskedAndThenEnds(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, script("spin", []string{spinBody}), set("limits.drain_timeout", "1m"))
 	idle, partial, subscriber, busy := p.client(), p.client(), p.client(), p.client()
-	if got := idle.do("PING"); got != pong {
+	if got := idle.Do("PING"); got != pong {
 		t.Fatal(got)
 	}
-	partial.send("*2\r\n$3\r\nGET\r\n$5\r\nab")
-	subscriber.do("SUBSCRIBE", "news")
-	busy.send(request("EVALSHA", "spin", "1", "spun", "100000000") + request("GET", "spun") + request("PING"))
+	partial.Send("*2\r\n$3\r\nGET\r\n$5\r\nab")
+	subscriber.Do("SUBSCRIBE", "news")
+	busy.Send(request("EVALSHA", "spin", "1", "spun", "100000000") + request("GET", "spun") + request("PING"))
 	time.Sleep(50 * time.Millisecond) // the server has the script now
 	began := time.Now()
-	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	p.Terminate()
 	for _, c := range []*client{idle, partial, subscriber} {
-		c.gone()
+		c.Gone()
 	}
-	busy.want(null, bulk("done"), pong)
-	busy.gone()
+	busy.Want(null, bulk("done"), pong)
+	busy.Gone()
 	select {
-	case <-p.exited:
+	case <-p.Exited:
 	case <-time.After(patience):
 		t.Errorf("still running %v after SIGTERM", time.Since(began))
 	}
-	if c, err := net.Dial("tcp", p.addr); err == nil {
+	if c, err := net.Dial("tcp", p.Addr); err == nil {
 		c.Close()
 		t.Error("it still accepts clients")
 	}
@@ -79,17 +77,15 @@ func TestSIGTERMWaitsForDrainTimeoutAtMost(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("limits.drain_timeout", "300ms"))
 	c := p.client()
-	c.do("PING")
+	c.Do("PING")
 	server.Pause()
 	t.Cleanup(server.Continue)
-	c.send(request("GET", "k"))
+	c.Send(request("GET", "k"))
 	time.Sleep(50 * time.Millisecond)
-	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	c.gone()
+	p.Terminate()
+	c.Gone()
 	select {
-	case <-p.exited:
+	case <-p.Exited:
 	case <-time.After(patience):
 		t.Error("still running")
 	}
@@ -100,14 +96,14 @@ func TestClientsBeyondMaxClientsAreTurnedAway(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("limits.max_clients", 3))
 	for range 3 {
-		if got := p.client().do("PING"); got != pong {
+		if got := p.client().Do("PING"); got != pong {
 			t.Fatal(got)
 		}
 	}
 	refused := p.client()
-	refused.want("-ERR max number of clients reached\r\n")
-	refused.gone()
-	if got := p.metrics()["scriptproxy_sessions_rejected_total"]; got != 1 {
+	refused.Want("-ERR max number of clients reached\r\n")
+	refused.Gone()
+	if got := p.Metrics()["scriptproxy_sessions_rejected_total"]; got != 1 {
 		t.Errorf("%v rejected", got)
 	}
 }
@@ -116,13 +112,13 @@ func TestIdleClientsAreClosedAfterIdleTimeout(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, set("limits.idle_timeout", "1s"))
 	idle, subscriber := p.client(), p.client()
-	idle.do("PING")
-	subscriber.do("SUBSCRIBE", "news")
-	idle.gone()
-	if got := subscriber.do("PING"); got != array(bulk("pong"), bulk("")) {
+	idle.Do("PING")
+	subscriber.Do("SUBSCRIBE", "news")
+	idle.Gone()
+	if got := subscriber.Do("PING"); got != array(bulk("pong"), bulk("")) {
 		t.Errorf("a subscriber: %q", got)
 	}
-	p.eventually("count it", func() error { return sessionsAre(p, 1) })
+	p.Eventually("count it", func() error { return sessionsAre(p, 1) })
 }
 
 func TestProxyThatCannotServeSaysWhy(t *testing.T) {
@@ -135,7 +131,7 @@ func TestProxyThatCannotServeSaysWhy(t *testing.T) {
 	defer taken.Close()
 	ctx, cancel := context.WithTimeout(background, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "serve", "-config", writeConfig(t, server, nil, set("listen", []string{taken.Addr().String()})))
+	cmd := exec.CommandContext(ctx, binary, "serve", "-config", program.Config(t, server.Addr(), nil, set("listen", []string{taken.Addr().String()})))
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("status %d", code)

@@ -18,7 +18,7 @@ func TestManyClientsWithATransactionNowAndThenNeedFewLinks(t *testing.T) {
 	const clients, atOnce, rounds = 4000, 8, 2
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("loops", 2), set("upstream.links.dedicated_idle", atOnce))
-	conns := openMany(t, p.addr, clients)
+	conns := openMany(t, p.Addr, clients)
 	errs := make(chan error, atOnce)
 	for first := range atOnce {
 		go func() {

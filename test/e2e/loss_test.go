@@ -80,7 +80,7 @@ func TestEveryAnswerIsTrueWhenThePrimaryIsKilledUnderLoad(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		primary.Restart()
 	}
-	p.awaitReady()
+	p.AwaitReady()
 	time.Sleep(400 * time.Millisecond)
 	stop.Store(true)
 	working.Wait()
@@ -164,12 +164,12 @@ func TestTransactionOnALostServerIsToldTruly(t *testing.T) {
 	primary := redisserver.Start(t)
 	p := startProxy(t, primary, nil)
 	c := p.client()
-	c.send(request("MULTI") + request("SET", "k", "v"))
-	c.want(ok, queued)
+	c.Send(request("MULTI") + request("SET", "k", "v"))
+	c.Want(ok, queued)
 	primary.Kill()
 	// Redis's own clients lose their connection here; so do those of the proxy, or they are told.
-	c.send(request("EXEC"))
-	got, err := c.replyWithin(patience)
+	c.Send(request("EXEC"))
+	got, err := c.ReplyWithin(patience)
 	if err == nil && !strings.HasPrefix(got, "-") {
 		t.Errorf("EXEC on a server that is gone: %q", got)
 	}
@@ -185,12 +185,12 @@ func TestReadsAreServedByTheReplicaWhileThePrimaryIsGone(t *testing.T) {
 	primary.Kill()
 	c := p.client()
 	for i := range 100 {
-		if got := c.do("EVALSHA", "read", "1", "k"); got != bulk("value") {
+		if got := c.Do("EVALSHA", "read", "1", "k"); got != bulk("value") {
 			t.Fatalf("read %d: %q", i, got)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	if got := c.do("SET", "k", "v"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
+	if got := c.Do("SET", "k", "v"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
 		t.Errorf("a write: %q", got)
 	}
 }

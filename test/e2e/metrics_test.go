@@ -18,7 +18,7 @@ import (
 func scriptCalls(p *proxy) map[string]float64 {
 	p.t.Helper()
 	got := map[string]float64{}
-	for series, v := range p.metrics() {
+	for series, v := range p.Metrics() {
 		labels, ok := strings.CutPrefix(series, "scriptproxy_script_calls_total{")
 		if !ok {
 			continue
@@ -46,7 +46,7 @@ func TestScriptCallsAreCountedExactly(t *testing.T) {
 	times := func(n int, args ...string) {
 		t.Helper()
 		for range n {
-			c.do(args...)
+			c.Do(args...)
 		}
 	}
 	times(5, "EVALSHA", "which", "1", "k", "a")
@@ -57,10 +57,10 @@ func TestScriptCallsAreCountedExactly(t *testing.T) {
 	times(7, "EVALSHA", "nobody", "0")
 	times(8, "EVALSHA", shaOf("nothing"), "0")
 	times(9, "EVAL", "return redis.call('SET', KEYS[1], 'x')", "1", "k")
-	p.client().do("EVALSHA", "read", "1", "k")
-	c.send(request("MULTI") + request("EVALSHA", "pooled", "1", "list", "x") + request("EVALSHA", "pooled", "1", "list", "x") + request("EXEC"))
+	p.client().Do("EVALSHA", "read", "1", "k")
+	c.Send(request("MULTI") + request("EVALSHA", "pooled", "1", "list", "x") + request("EVALSHA", "pooled", "1", "list", "x") + request("EXEC"))
 	for range 4 {
-		c.reply()
+		c.Reply()
 	}
 	const clients, each = 20, 50
 	errs := make(chan error, clients)
@@ -96,7 +96,7 @@ func TestScriptCallsAreCountedExactly(t *testing.T) {
 	for series, n := range got {
 		t.Errorf("%s: %v, want none", series, n)
 	}
-	if n := p.metrics()[`scriptproxy_script_duration_seconds_count{route="primary",script="which"}`]; n != 14 {
+	if n := p.Metrics()[`scriptproxy_script_duration_seconds_count{route="primary",script="which"}`]; n != 14 {
 		t.Errorf("%v durations of which, want 14", n)
 	}
 }
@@ -106,12 +106,12 @@ func TestMetricsTellWhatIsThere(t *testing.T) {
 	primary, replica := redisserver.StartPair(t)
 	p := startProxy(t, primary, []*redisserver.Server{replica}, script("which", twoVersions))
 	a, b := p.client(), p.client()
-	a.do("PING")
-	b.do("SET", "k", "v")
-	b.do("GET", "k")
-	b.send(request("SUBSCRIBE", "news"))
-	b.reply()
-	m := p.metrics()
+	a.Do("PING")
+	b.Do("SET", "k", "v")
+	b.Do("GET", "k")
+	b.Send(request("SUBSCRIBE", "news"))
+	b.Reply()
+	m := p.Metrics()
 	for series, want := range map[string]float64{
 		"scriptproxy_sessions":                                                                                             2,
 		`scriptproxy_ping_total{answer="pong"}`:                                                                            1,
@@ -137,8 +137,8 @@ func TestMetricsTellWhatIsThere(t *testing.T) {
 		}
 	}
 	primary.Do("SCRIPT", "FLUSH")
-	a.do("EVALSHA", "which", "1", "k", "a")
-	if got := p.metrics()[fmt.Sprintf(`scriptproxy_script_heals_total{node="%s"}`, primary.Addr())]; got != 1 {
+	a.Do("EVALSHA", "which", "1", "k", "a")
+	if got := p.Metrics()[fmt.Sprintf(`scriptproxy_script_heals_total{node="%s"}`, primary.Addr())]; got != 1 {
 		t.Errorf("%v heals after one", got)
 	}
 }
@@ -154,7 +154,7 @@ type slowEntry struct {
 
 func slowLog(p *proxy) (entries []slowEntry, text string) {
 	p.t.Helper()
-	status, text := p.get("/api/v1/slowlog")
+	status, text := p.Get("/api/v1/slowlog")
 	var answer struct{ Entries []slowEntry }
 	if err := json.Unmarshal([]byte(text), &answer); status != 200 || err != nil {
 		p.t.Fatalf("/api/v1/slowlog: %d %v %s", status, err, text)
@@ -172,9 +172,9 @@ func TestSlowLogTellsOfACallButNotItsArguments(t *testing.T) {
 		script("quick", []string{appendBody}))
 	c := p.client()
 	before := time.Now()
-	c.do("EVALSHA", "slow", "2", "secret-key", "another", "secret-argument")
-	c.do("EVALSHA", "failing", "0", "secret-argument")
-	c.do("EVALSHA", "quick", "1", "list", "x")
+	c.Do("EVALSHA", "slow", "2", "secret-key", "another", "secret-argument")
+	c.Do("EVALSHA", "failing", "0", "secret-argument")
+	c.Do("EVALSHA", "quick", "1", "list", "x")
 	entries, text := slowLog(p)
 	if len(entries) != 2 {
 		t.Fatalf("%d entries, want 2: %s", len(entries), text)
@@ -186,7 +186,7 @@ func TestSlowLogTellsOfACallButNotItsArguments(t *testing.T) {
 	if failed.Name != "failing" {
 		failed, slowed = slowed, failed
 	}
-	want := slowEntry{Name: "slow", Version: "v2", SHA: shaOf(slow), Node: server.Addr(), Client: c.conn.LocalAddr().String(), User: slowed.User, Outcome: "ok", Keys: 2}
+	want := slowEntry{Name: "slow", Version: "v2", SHA: shaOf(slow), Node: server.Addr(), Client: c.Conn.LocalAddr().String(), User: slowed.User, Outcome: "ok", Keys: 2}
 	want.When, want.Duration = slowed.When, slowed.Duration
 	if fmt.Sprint(slowed) != fmt.Sprint(want) {
 		t.Errorf("the entry is %+v, want %+v", slowed, want)
@@ -197,7 +197,7 @@ func TestSlowLogTellsOfACallButNotItsArguments(t *testing.T) {
 	if failed.Name != "failing" || failed.Outcome != "error" || failed.Keys != 0 {
 		t.Errorf("the failed call: %+v", failed)
 	}
-	m := p.metrics()
+	m := p.Metrics()
 	if m[`scriptproxy_slow_scripts_total{script="slow"}`] != 1 || m[`scriptproxy_slow_scripts_total{script="failing"}`] != 1 || m[`scriptproxy_slow_scripts_total{script="quick"}`] != 0 {
 		t.Error("scriptproxy_slow_scripts_total does not say so")
 	}
@@ -207,7 +207,7 @@ func TestSlowLogTellsArgumentsWhenAskedTo(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, set("slowlog.arguments", true),
 		script("slow", []string{"for i = 1, 20000000 do end"}, "slow_after", "20ms"))
-	p.client().do("EVALSHA", "slow", "1", "the-key", "the-argument")
+	p.client().Do("EVALSHA", "slow", "1", "the-key", "the-argument")
 	entries, text := slowLog(p)
 	if len(entries) != 1 || !strings.Contains(text, "the-key") || !strings.Contains(text, "the-argument") {
 		t.Errorf("%s", text)
@@ -218,10 +218,10 @@ func TestTimeOfACallIsThatOnTheNodeAndNotInTheQueue(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, script("slow", []string{"for i = 1, 50000000 do end"}, "slow_after", "20ms"), script("quick", []string{appendBody}, "slow_after", "20ms"))
 	a, b := p.client(), p.client()
-	a.send(request("EVALSHA", "slow", "0"))
+	a.Send(request("EVALSHA", "slow", "0"))
 	time.Sleep(10 * time.Millisecond)
-	b.do("EVALSHA", "quick", "1", "list", "x")
-	a.reply()
+	b.Do("EVALSHA", "quick", "1", "list", "x")
+	a.Reply()
 	entries, text := slowLog(p)
 	if len(entries) != 1 || entries[0].Name != "slow" {
 		t.Errorf("waiting behind another script was charged to the quick one: %s", text)
@@ -237,14 +237,14 @@ func TestAdminTokensGuardTheMetrics(t *testing.T) {
 	}
 	p := startProxy(t, redisserver.Start(t), nil, set("admin.tokens.read_file", file), set("admin.tokens.admin_file", file))
 	for _, path := range []string{"/metrics", "/api/v1/slowlog"} {
-		if status, _ := p.get(path); status != 401 {
+		if status, _ := p.Get(path); status != 401 {
 			t.Errorf("GET %s without a token: %d", path, status)
 		}
 	}
-	if status, _ := p.get("/livez"); status != 200 {
+	if status, _ := p.Get("/livez"); status != 200 {
 		t.Errorf("GET /livez: %d", status)
 	}
-	if strings.Contains(p.log(), "s3cret-token") {
+	if strings.Contains(p.Log(), "s3cret-token") {
 		t.Error("the log tells the token")
 	}
 }
@@ -253,11 +253,11 @@ func TestRequestsAreCountedOnceAlsoWhenTheyHaveToWait(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, set("limits.max_client_pending", 3), set("upstream.links.max_pending", 5), script("append", []string{large(appendBody)}))
 	c := p.client()
-	c.send(strings.Repeat(request("GET", "k")+request("EVALSHA", "append", "1", "list", "x")+request("PING"), 300) + request("MULTI") + strings.Repeat(request("SET", "k", "v"), 100) + request("EXEC"))
+	c.Send(strings.Repeat(request("GET", "k")+request("EVALSHA", "append", "1", "list", "x")+request("PING"), 300) + request("MULTI") + strings.Repeat(request("SET", "k", "v"), 100) + request("EXEC"))
 	for range 3*300 + 102 {
-		c.reply()
+		c.Reply()
 	}
-	m := p.metrics()
+	m := p.Metrics()
 	for class, want := range map[string]float64{"read": 300, "script": 300, "local": 300, "write": 102} {
 		if got := m[fmt.Sprintf(`scriptproxy_requests_total{class="%s"}`, class)]; got != want {
 			t.Errorf("%v %s requests, want %v", got, class, want)

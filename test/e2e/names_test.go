@@ -33,7 +33,7 @@ func TestNameRunsTheActiveVersion(t *testing.T) {
 		verbs = append(verbs, "EVALSHA_RO")
 	}
 	for _, verb := range verbs {
-		if got := c.do(verb, "which", "1", "k", "a"); got != answered("v2") {
+		if got := c.Do(verb, "which", "1", "k", "a"); got != answered("v2") {
 			t.Errorf("%s which: %q", verb, got)
 		}
 	}
@@ -42,7 +42,7 @@ func TestNameRunsTheActiveVersion(t *testing.T) {
 func TestActiveVersionIsTheConfiguredOneAndNotTheNewest(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, script("which", twoVersions, "active", "v1"))
-	if got := p.client().do("EVALSHA", "which", "1", "k", "a"); got != answered("v1") {
+	if got := p.client().Do("EVALSHA", "which", "1", "k", "a"); got != answered("v1") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -52,7 +52,7 @@ func TestNameAtVersionRunsThatVersion(t *testing.T) {
 	p := startProxy(t, redisserver.Start(t), nil, script("which", twoVersions))
 	c := p.client()
 	for _, v := range []string{"v1", "v2"} {
-		if got := c.do("EVALSHA", "which@"+v, "1", "k", "a"); got != answered(v) {
+		if got := c.Do("EVALSHA", "which@"+v, "1", "k", "a"); got != answered(v) {
 			t.Errorf("which@%s: %q", v, got)
 		}
 	}
@@ -63,7 +63,7 @@ func TestUnknownNamesAndVersionsAreAnsweredAsUnknownScripts(t *testing.T) {
 	p := startProxy(t, redisserver.Start(t), nil, script("which", twoVersions))
 	c := p.client()
 	for _, name := range []string{"nobody", "which@v9", "which@", "", strings.Repeat("z", 40)} {
-		if got := c.do("EVALSHA", name, "1", "k", "a"); !isNoScript(got) {
+		if got := c.Do("EVALSHA", name, "1", "k", "a"); !isNoScript(got) {
 			t.Errorf("EVALSHA %q: %q", name, got)
 		}
 	}
@@ -74,7 +74,7 @@ func TestShaOfAnyVersionRunsTheActiveOne(t *testing.T) {
 	p := startProxy(t, redisserver.Start(t), nil, script("which", twoVersions))
 	c := p.client()
 	for _, sha := range []string{shaOf(twoVersions[0]), shaOf(twoVersions[1]), strings.ToUpper(shaOf(twoVersions[0]))} {
-		if got := c.do("EVALSHA", sha, "1", "k", "a"); got != answered("v2") {
+		if got := c.Do("EVALSHA", sha, "1", "k", "a"); got != answered("v2") {
 			t.Errorf("EVALSHA %s: %q", sha, got)
 		}
 	}
@@ -84,10 +84,10 @@ func TestShaOfAPinnedVersionRunsThatVersion(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, script("which", twoVersions), pinned("v1"))
 	c := p.client()
-	if got := c.do("EVALSHA", shaOf(twoVersions[0]), "1", "k", "a"); got != answered("v1") {
+	if got := c.Do("EVALSHA", shaOf(twoVersions[0]), "1", "k", "a"); got != answered("v1") {
 		t.Errorf("the pinned sha: %q", got)
 	}
-	if got := c.do("EVALSHA", "which", "1", "k", "a"); got != answered("v2") {
+	if got := c.Do("EVALSHA", "which", "1", "k", "a"); got != answered("v2") {
 		t.Errorf("the name: %q", got)
 	}
 }
@@ -105,7 +105,7 @@ func TestBodyOfAnyVersionRunsTheActiveOne(t *testing.T) {
 		if tc.verb == "EVAL_RO" && !since(t, 7, 0) {
 			continue
 		}
-		if got := c.do(tc.verb, tc.body, "1", "k", "a"); got != tc.want {
+		if got := c.Do(tc.verb, tc.body, "1", "k", "a"); got != tc.want {
 			t.Errorf("%s %q: %q, want %q", tc.verb, tc.body, got, tc.want)
 		}
 	}
@@ -118,28 +118,28 @@ func TestUnregisteredScriptsRunAsWithoutAProxy(t *testing.T) {
 	c := p.client()
 	body := "return {KEYS[1], ARGV[1], 7}"
 	want := array(bulk("k"), bulk("a"), integer(7))
-	if got := c.do("EVALSHA", shaOf(body), "1", "k", "a"); !isNoScript(got) {
+	if got := c.Do("EVALSHA", shaOf(body), "1", "k", "a"); !isNoScript(got) {
 		t.Errorf("before it is known anywhere: %q", got)
 	}
-	if got := c.do("EVAL", body, "1", "k", "a"); got != want {
+	if got := c.Do("EVAL", body, "1", "k", "a"); got != want {
 		t.Errorf("EVAL: %q", got)
 	}
-	if got := c.do("EVALSHA", shaOf(body), "1", "k", "a"); got != want {
+	if got := c.Do("EVALSHA", shaOf(body), "1", "k", "a"); got != want {
 		t.Errorf("EVALSHA after EVAL: %q", got)
 	}
 	loaded := "return 'loaded'"
-	if got := c.do("SCRIPT", "LOAD", loaded); got != bulk(shaOf(loaded)) {
+	if got := c.Do("SCRIPT", "LOAD", loaded); got != bulk(shaOf(loaded)) {
 		t.Errorf("SCRIPT LOAD: %q", got)
 	}
-	if got := c.do("EVALSHA", shaOf(loaded), "0"); got != bulk("loaded") {
+	if got := c.Do("EVALSHA", shaOf(loaded), "0"); got != bulk("loaded") {
 		t.Errorf("EVALSHA after SCRIPT LOAD: %q", got)
 	}
 	behind := "return 'loaded behind the back'"
 	server.Do("SCRIPT", "LOAD", behind)
-	if got := c.do("EVALSHA", shaOf(behind), "0"); got != bulk("loaded behind the back") {
+	if got := c.Do("EVALSHA", shaOf(behind), "0"); got != bulk("loaded behind the back") {
 		t.Errorf("a sha that only the server knows: %q", got)
 	}
-	if got := c.do("SCRIPT", "EXISTS", shaOf(body), shaOf(twoVersions[0]), shaOf("nothing")); got != array(integer(1), integer(1), integer(0)) {
+	if got := c.Do("SCRIPT", "EXISTS", shaOf(body), shaOf(twoVersions[0]), shaOf("nothing")); got != array(integer(1), integer(1), integer(0)) {
 		t.Errorf("SCRIPT EXISTS: %q", got)
 	}
 }
@@ -155,9 +155,9 @@ func TestScriptCallErrorsAreTheServersOwn(t *testing.T) {
 	shebang := "#!lua flags=no-writes\nreturn redis.call('SET', KEYS[1], 'x')"
 	p := startProxy(t, server, nil, script("read", []string{body}))
 	s, c := direct(t, server), p.client()
-	s.do("SET", "text", "abc")
+	s.Do("SET", "text", "abc")
 	for _, b := range []string{body, failing, wrongType, raising, shebang} {
-		s.do("SCRIPT", "LOAD", b)
+		s.Do("SCRIPT", "LOAD", b)
 	}
 	var calls [][]string
 	for _, first := range [][2]string{{"EVALSHA", shaOf(body)}, {"EVALSHA_RO", shaOf(body)}, {"EVAL", body}, {"EVAL_RO", body}} {
@@ -185,8 +185,8 @@ func TestScriptCallErrorsAreTheServersOwn(t *testing.T) {
 		[]string{"FCALL", "nofunction", "0"}, []string{"FCALL", "nofunction", "x"}, []string{"FCALL_RO", "nofunction", "0"},
 	)
 	for _, call := range calls {
-		want := s.do(call...)
-		if got := c.do(call...); got != want {
+		want := s.Do(call...)
+		if got := c.Do(call...); got != want {
 			t.Errorf("%q: %q, the server says %q", call, got, want)
 		}
 	}

@@ -16,14 +16,14 @@ func TestWritesFollowThePrimaryWhenARoleMoves(t *testing.T) {
 	p := startProxy(t, primary, []*redisserver.Server{replica}, script("append", []string{appendBody}), script("read", []string{readBody}))
 	onReplica(p, replica, "read")
 	c := p.client()
-	if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
+	if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(1) {
 		t.Fatal(got)
 	}
 	redisserver.WaitReplica(t, primary, replica)
 	primary.Kill()
 	replica.Do("REPLICAOF", "NO", "ONE")
-	p.eventually("write to the new primary", func() error {
-		got := c.do("EVALSHA", "append", "1", "list", "x")
+	p.Eventually("write to the new primary", func() error {
+		got := c.Do("EVALSHA", "append", "1", "list", "x")
 		if strings.HasPrefix(got, "-UNAVAILABLE ") && strings.HasSuffix(got, "did not run\r\n") {
 			return fmt.Errorf("%q", got)
 		}
@@ -39,8 +39,8 @@ func TestWritesFollowThePrimaryWhenARoleMoves(t *testing.T) {
 	primary.Restart()
 	primary.Do("REPLICAOF", "127.0.0.1", fmt.Sprint(replica.Port()))
 	redisserver.WaitReplica(t, replica, primary)
-	p.eventually("write again", func() error {
-		if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(3) {
+	p.Eventually("write again", func() error {
+		if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(3) {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
@@ -54,8 +54,8 @@ func TestTwoPrimariesAreWrittenToByNobody(t *testing.T) {
 	p := startProxy(t, primary, []*redisserver.Server{replica})
 	replica.Do("REPLICAOF", "NO", "ONE")
 	c := p.client()
-	p.eventually("refuse writes", func() error {
-		got := c.do("SET", "k", "v")
+	p.Eventually("refuse writes", func() error {
+		got := c.Do("SET", "k", "v")
 		if !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.Contains(got, primary.Addr()) || !strings.Contains(got, replica.Addr()) || !strings.HasSuffix(got, "did not run\r\n") {
 			return fmt.Errorf("%q", got)
 		}
@@ -75,18 +75,18 @@ func TestReadOnAReplicaThatHangsIsAnswered(t *testing.T) {
 	p := startProxy(t, primary, []*redisserver.Server{replica}, script("read", []string{readBody}), set("ping_grace", "1s"))
 	onReplica(p, replica, "read")
 	early, late := p.client(), p.client()
-	early.do("EVALSHA", "read", "1", "k")
+	early.Do("EVALSHA", "read", "1", "k")
 	replica.Pause()
 	t.Cleanup(replica.Continue)
-	early.send(request("EVALSHA", "read", "1", "k")) // goes to the replica: nobody knows yet
-	p.eventually("turn to the primary", func() error {
+	early.Send(request("EVALSHA", "read", "1", "k")) // goes to the replica: nobody knows yet
+	p.Eventually("turn to the primary", func() error {
 		if calls(primary, "evalsha") == 0 {
-			late.send(request("EVALSHA", "read", "1", "k"))
-			late.want(bulk("value"))
+			late.Send(request("EVALSHA", "read", "1", "k"))
+			late.Want(bulk("value"))
 		}
 		return nil
 	})
-	early.want(bulk("value"))
+	early.Want(bulk("value"))
 }
 
 func TestDedicatedLinksAreWaitedForBeyondTheirNumber(t *testing.T) {
@@ -96,10 +96,10 @@ func TestDedicatedLinksAreWaitedForBeyondTheirNumber(t *testing.T) {
 	var blocked []*client
 	for i := range 3 {
 		c := p.client()
-		c.send(request("BLPOP", fmt.Sprint("queue:", i), "0"))
+		c.Send(request("BLPOP", fmt.Sprint("queue:", i), "0"))
 		blocked = append(blocked, c)
 	}
-	p.eventually("pass two of them on", func() error {
+	p.Eventually("pass two of them on", func() error {
 		if n := server.Info("clients")["blocked_clients"]; n != "2" {
 			return fmt.Errorf("%s blocked clients", n)
 		}
@@ -107,11 +107,11 @@ func TestDedicatedLinksAreWaitedForBeyondTheirNumber(t *testing.T) {
 	})
 	c := p.client()
 	for i := range 3 {
-		if got := c.do("RPUSH", fmt.Sprint("queue:", i), "job"); got != integer(1) {
+		if got := c.Do("RPUSH", fmt.Sprint("queue:", i), "job"); got != integer(1) {
 			t.Errorf("RPUSH: %q", got)
 		}
 	}
 	for i, b := range blocked {
-		b.want(array(bulk(fmt.Sprint("queue:", i)), bulk("job")))
+		b.Want(array(bulk(fmt.Sprint("queue:", i)), bulk("job")))
 	}
 }

@@ -17,17 +17,17 @@ func TestPingIsAnsweredWithItsMessage(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil)
 	c := p.client()
-	if got := c.do("PING"); got != pong {
+	if got := c.Do("PING"); got != pong {
 		t.Errorf("PING: %q", got)
 	}
 	for _, message := range []string{"hello", "", "two words\r\nand a line", strings.Repeat("long ", 10000)} {
-		if got := c.do("PING", message); got != bulk(message) {
+		if got := c.Do("PING", message); got != bulk(message) {
 			t.Errorf("PING %.20q: %.60q", message, got)
 		}
 	}
-	c.send("PING\r\nping inline\r\n")
-	c.want(pong, bulk("inline"))
-	if got, want := c.do("PING", "one", "two"), direct(t, server).do("PING", "one", "two"); got != want {
+	c.Send("PING\r\nping inline\r\n")
+	c.Want(pong, bulk("inline"))
+	if got, want := c.Do("PING", "one", "two"), direct(t, server).Do("PING", "one", "two"); got != want {
 		t.Errorf("PING one two: %q, the server says %q", got, want)
 	}
 	if n := calls(server, "ping"); n > 20 {
@@ -39,11 +39,11 @@ func TestPingKeepsItsPlaceInAPipeline(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil, script("append", []string{appendBody}))
 	c := p.client()
-	c.send(request("PING") + request("SET", "k", "v") + request("PING", "a") + request("EVALSHA", "append", "1", "list", "x") +
+	c.Send(request("PING") + request("SET", "k", "v") + request("PING", "a") + request("EVALSHA", "append", "1", "list", "x") +
 		request("PING", "b") + request("GET", "k") + request("PING"))
-	c.want(pong, ok, bulk("a"), integer(1), bulk("b"), bulk("v"), pong)
-	c.send(request("MULTI") + request("PING") + request("PING", "m") + request("EXEC") + request("PING", "after"))
-	c.want(ok, queued, queued, array(pong, bulk("m")), bulk("after"))
+	c.Want(pong, ok, bulk("a"), integer(1), bulk("b"), bulk("v"), pong)
+	c.Send(request("MULTI") + request("PING") + request("PING", "m") + request("EXEC") + request("PING", "after"))
+	c.Want(ok, queued, queued, array(pong, bulk("m")), bulk("after"))
 }
 
 func TestPingInSubscriberModeIsAnsweredAsRedisDoes(t *testing.T) {
@@ -53,18 +53,18 @@ func TestPingInSubscriberModeIsAnsweredAsRedisDoes(t *testing.T) {
 	for _, proto := range []string{"2", "3"} {
 		s, c := direct(t, server), p.client()
 		for _, side := range []*client{s, c} {
-			side.do("HELLO", proto)
-			side.do("SUBSCRIBE", "news")
+			side.Do("HELLO", proto)
+			side.Do("SUBSCRIBE", "news")
 		}
 		for _, ping := range [][]string{{"PING"}, {"PING", "hello"}} {
-			want := s.do(ping...)
-			if got := c.do(ping...); got != want {
+			want := s.Do(ping...)
+			if got := c.Do(ping...); got != want {
 				t.Errorf("RESP%s, subscribed, %q: %q, the server says %q", proto, ping, got, want)
 			}
 		}
 		for _, side := range []*client{s, c} {
-			side.do("UNSUBSCRIBE", "news")
-			if got := side.do("PING"); got != pong {
+			side.Do("UNSUBSCRIBE", "news")
+			if got := side.Do("PING"); got != pong {
 				t.Errorf("RESP%s, after UNSUBSCRIBE: %q", proto, got)
 			}
 		}
@@ -76,13 +76,13 @@ func TestPingUpstreamSaysThatThePrimaryIsGoneAfterTheGrace(t *testing.T) {
 	primary := redisserver.Start(t)
 	p := startProxy(t, primary, nil, set("ping", "upstream"), set("ping_grace", "1s"))
 	c := p.client()
-	if got := c.do("PING"); got != pong {
+	if got := c.Do("PING"); got != pong {
 		t.Fatalf("with the primary up: %q", got)
 	}
 	primary.Kill()
 	killed := time.Now()
 	for {
-		got := c.do("PING")
+		got := c.Do("PING")
 		if got == pong {
 			if time.Since(killed) > patience {
 				t.Fatalf("still PONG %v after the primary ended", patience)
@@ -98,12 +98,12 @@ func TestPingUpstreamSaysThatThePrimaryIsGoneAfterTheGrace(t *testing.T) {
 		}
 		break
 	}
-	if got := c.do("PING", "message"); !strings.HasPrefix(got, "-UNAVAILABLE ") {
+	if got := c.Do("PING", "message"); !strings.HasPrefix(got, "-UNAVAILABLE ") {
 		t.Errorf("PING message: %q", got)
 	}
 	primary.Restart()
-	p.eventually("answer PING again", func() error {
-		if got := c.do("PING"); got != pong {
+	p.Eventually("answer PING again", func() error {
+		if got := c.Do("PING"); got != pong {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
@@ -116,16 +116,16 @@ func TestPingLocalIsAlwaysAnswered(t *testing.T) {
 	p := startProxy(t, primary, nil, set("ping", "local"), set("ping_grace", "1ms"))
 	c := p.client()
 	primary.Kill()
-	p.eventually("notice that the primary is gone", func() error {
-		if status, _ := p.get("/readyz"); status == http.StatusOK {
+	p.Eventually("notice that the primary is gone", func() error {
+		if status, _ := p.Get("/readyz"); status == http.StatusOK {
 			return fmt.Errorf("/readyz is still 200")
 		}
 		return nil
 	})
-	if got := c.do("PING"); got != pong {
+	if got := c.Do("PING"); got != pong {
 		t.Errorf("PING: %q", got)
 	}
-	if got := c.do("GET", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") {
+	if got := c.Do("GET", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") {
 		t.Errorf("GET: %q", got)
 	}
 }
@@ -134,23 +134,23 @@ func TestHealthIsServedOverHTTP(t *testing.T) {
 	t.Parallel()
 	primary := redisserver.Start(t)
 	p := startProxy(t, primary, nil)
-	if status, body := p.get("/livez"); status != http.StatusOK || body != "ok\n" {
+	if status, body := p.Get("/livez"); status != http.StatusOK || body != "ok\n" {
 		t.Errorf("/livez: %d %q", status, body)
 	}
-	if status, body := p.get("/readyz"); status != http.StatusOK || body != "ok\n" {
+	if status, body := p.Get("/readyz"); status != http.StatusOK || body != "ok\n" {
 		t.Errorf("/readyz: %d %q", status, body)
 	}
 	primary.Kill()
-	p.eventually("say why it is not ready", func() error {
-		status, body := p.get("/readyz")
+	p.Eventually("say why it is not ready", func() error {
+		status, body := p.Get("/readyz")
 		if status != http.StatusServiceUnavailable || !strings.Contains(body, "the primary "+primary.Addr()+" is down") {
 			return fmt.Errorf("%d %q", status, body)
 		}
 		return nil
 	})
-	if status, body := p.get("/livez"); status != http.StatusOK || body != "ok\n" {
+	if status, body := p.Get("/livez"); status != http.StatusOK || body != "ok\n" {
 		t.Errorf("/livez without a primary: %d %q", status, body)
 	}
 	primary.Restart()
-	p.awaitReady()
+	p.AwaitReady()
 }

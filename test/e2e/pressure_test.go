@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -80,12 +81,12 @@ func TestHundredThousandPipelinedCommandsAreAnsweredInOrder(t *testing.T) {
 				b.WriteString(request("ECHO", fmt.Sprint(i)))
 			}
 		}
-		c.conn.SetWriteDeadline(time.Now().Add(2 * patience))
-		_, err := io.WriteString(c.conn, b.String())
+		c.Conn.SetWriteDeadline(time.Now().Add(2 * patience))
+		_, err := io.WriteString(c.Conn, b.String())
 		sent <- err
 	}()
 	time.Sleep(300 * time.Millisecond)
-	if got := p.client().do("PING"); got != pong {
+	if got := p.client().Do("PING"); got != pong {
 		t.Errorf("another client: %q", got)
 	}
 	for i := range commands {
@@ -93,7 +94,7 @@ func TestHundredThousandPipelinedCommandsAreAnsweredInOrder(t *testing.T) {
 		if i%10 == 0 {
 			want = integer(i/10 + 1)
 		}
-		if got := c.reply(); got != want {
+		if got := c.Reply(); got != want {
 			t.Fatalf("reply %d is %q, want %q", i, got, want)
 		}
 	}
@@ -109,7 +110,7 @@ func TestClientThatNeverReadsHarmsNobodyElse(t *testing.T) {
 	value := strings.Repeat("v", 100_000)
 	server.Do("SET", "big", value)
 	for range 5 {
-		greedy := p.open()
+		greedy := p.Open()
 		go func() {
 			all := strings.Repeat(request("GET", "big")+request("EVALSHA", "read", "1", "big"), 5000) // asks for a gigabyte
 			greedy.SetWriteDeadline(time.Now().Add(patience))
@@ -118,14 +119,14 @@ func TestClientThatNeverReadsHarmsNobodyElse(t *testing.T) {
 	}
 	c := p.client()
 	for i := range 100 {
-		if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(i+1) {
+		if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(i+1) {
 			t.Fatalf("a script call: %q", got)
 		}
-		if got := c.do("GET", "big"); got != bulk(value) {
+		if got := c.Do("GET", "big"); got != bulk(value) {
 			t.Fatalf("a GET of %d bytes", len(got))
 		}
 	}
-	if rss := p.metrics()["process_resident_memory_bytes"]; !raceDetector && rss > 3<<29 {
+	if rss := p.Metrics()["process_resident_memory_bytes"]; !program.RaceDetector && rss > 3<<29 {
 		t.Errorf("%.0f MB in memory for clients which don't read", rss/(1<<20))
 	}
 }
@@ -135,10 +136,10 @@ func TestClientThatNeverReadsIsClosedAtTheHardLimit(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("limits.output_buffer.normal.hard", "1MiB"))
 	server.Do("SET", "big", strings.Repeat("v", 1<<20))
-	greedy := p.open()
+	greedy := p.Open()
 	go io.WriteString(greedy, strings.Repeat(request("GET", "big"), 1000))
-	p.eventually("close the client", func() error {
-		m := p.metrics()
+	p.Eventually("close the client", func() error {
+		m := p.Metrics()
 		if m[`scriptproxy_errors_total{kind="slow_client"}`] != 1 {
 			return fmt.Errorf("slow_client is %v", m[`scriptproxy_errors_total{kind="slow_client"}`])
 		}
@@ -151,15 +152,15 @@ func TestSlowSubscriberIsClosedAndPublishersAreNot(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("limits.output_buffer.pubsub", map[string]any{"hard": "1MiB", "soft": 0, "soft_for": 0}))
 	deaf, hearing, publisher := p.client(), p.client(), p.client()
-	deaf.do("SUBSCRIBE", "news")
-	hearing.do("SUBSCRIBE", "other")
+	deaf.Do("SUBSCRIBE", "news")
+	hearing.Do("SUBSCRIBE", "other")
 	message := strings.Repeat("m", 100_000)
-	p.eventually("close the subscriber", func() error {
-		publisher.do("PUBLISH", "news", message)
+	p.Eventually("close the subscriber", func() error {
+		publisher.Do("PUBLISH", "news", message)
 		return sessionsAre(p, 2)
 	})
-	publisher.do("PUBLISH", "other", "still here")
-	hearing.want(array(bulk("message"), bulk("other"), bulk("still here")))
+	publisher.Do("PUBLISH", "other", "still here")
+	hearing.Want(array(bulk("message"), bulk("other"), bulk("still here")))
 }
 
 func TestLinkThatIsFullHoldsClientsBackAndLosesNothing(t *testing.T) {
@@ -200,8 +201,8 @@ func TestLinkThatIsFullHoldsClientsBackAndLosesNothing(t *testing.T) {
 func TestThousandsOfSlowConnectionsHarmNobodyElse(t *testing.T) {
 	p := startProxy(t, redisserver.Start(t), nil, set("limits.max_clients", 20_000), script("append", []string{appendBody}))
 	n := crowd(t, 10_000)
-	conns := openMany(t, p.addr, n)
-	p.eventually("serve them all", func() error { return sessionsAre(p, float64(n)) })
+	conns := openMany(t, p.Addr, n)
+	p.Eventually("serve them all", func() error { return sessionsAre(p, float64(n)) })
 	stop := make(chan struct{})
 	var dripping sync.WaitGroup
 	dripping.Go(func() {
@@ -224,16 +225,16 @@ func TestThousandsOfSlowConnectionsHarmNobodyElse(t *testing.T) {
 	})
 	c := p.client()
 	for i, began := 0, time.Now(); time.Since(began) < 4*time.Second; i++ {
-		if got := c.do("EVALSHA", "append", "1", "list", "x"); got != integer(i+1) {
+		if got := c.Do("EVALSHA", "append", "1", "list", "x"); got != integer(i+1) {
 			t.Errorf("call %d: %q", i, got)
 			break
 		}
 		if i%100 == 0 {
-			fresh := newClient(t, p.open())
-			if got := fresh.do("PING"); got != pong {
+			fresh := newClient(t, p.Open())
+			if got := fresh.Do("PING"); got != pong {
 				t.Errorf("a new connection: %q", got)
 			}
-			fresh.conn.Close()
+			fresh.Conn.Close()
 		}
 	}
 	close(stop)
@@ -272,7 +273,7 @@ func TestNothingIsLeftOfTenThousandConnections(t *testing.T) {
 		t.Helper()
 		errs := make(chan error, atOnce)
 		for done := 0; done < n; done += atOnce {
-			conns := openMany(t, p.addr, atOnce)
+			conns := openMany(t, p.Addr, atOnce)
 			for i, c := range conns {
 				go func() { errs <- visit(c, i) }()
 			}
@@ -282,14 +283,14 @@ func TestNothingIsLeftOfTenThousandConnections(t *testing.T) {
 				}
 			}
 		}
-		p.eventually("see them go", func() error { return sessionsAre(p, 0) })
+		p.Eventually("see them go", func() error { return sessionsAre(p, 0) })
 	}
 	round(2 * atOnce) // buffers and threads that are kept for use are there now
-	before := p.metrics()
+	before := p.Metrics()
 	round(total)
 	var after map[string]float64
-	p.eventually("return to where it was", func() error {
-		after = p.metrics()
+	p.Eventually("return to where it was", func() error {
+		after = p.Metrics()
 		for name, slack := range map[string]float64{"process_open_fds": 4, "go_goroutines": 4} {
 			if after[name] > before[name]+slack {
 				return fmt.Errorf("%s was %v and is %v", name, before[name], after[name])
@@ -298,7 +299,7 @@ func TestNothingIsLeftOfTenThousandConnections(t *testing.T) {
 		return nil
 	})
 	bound := float64(32 << 20) // 3 KB a connection; the race detector keeps more
-	if raceDetector {
+	if program.RaceDetector {
 		bound = 160 << 20
 	}
 	if grown := after["process_resident_memory_bytes"] - before["process_resident_memory_bytes"]; grown > bound {
@@ -332,16 +333,16 @@ func TestClientThatStopsSendingGetsEveryReply(t *testing.T) {
 					b.WriteString(request("ECHO", value) + request("EVALSHA", "append", "1", fmt.Sprint("list:", i), "x"))
 				}
 				go func() {
-					io.WriteString(c.conn, b.String())
-					c.conn.(*net.TCPConn).CloseWrite()
+					io.WriteString(c.Conn, b.String())
+					c.Conn.(*net.TCPConn).CloseWrite()
 				}()
 				clients = append(clients, c)
 			}
 			for _, c := range clients {
 				for i := range commands {
-					c.want(bulk(value), integer(i+1))
+					c.Want(bulk(value), integer(i+1))
 				}
-				c.gone()
+				c.Gone()
 			}
 		})
 	}

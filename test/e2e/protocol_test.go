@@ -95,7 +95,7 @@ func TestMalformedInputIsAnsweredAsTheServerDoes(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s in chunks of %d", name, chunk), func(t *testing.T) {
 				t.Parallel()
-				s, c := server.Conn(), p.open()
+				s, c := server.Conn(), p.Open()
 				quiet := patience
 				if slices.Contains(unanswered, name) {
 					quiet = time.Second
@@ -120,10 +120,10 @@ func TestCommandsInOneByteChunksAreServed(t *testing.T) {
 	input := request("PING") + request("EVALSHA", "append", "1", "list", "x") + "ECHO \"in line\"\r\n" + request("LRANGE", "list", "0", "-1")
 	go func() {
 		for i := range input {
-			io.WriteString(c.conn, input[i:i+1])
+			io.WriteString(c.Conn, input[i:i+1])
 		}
 	}()
-	c.want(pong, integer(1), bulk("in line"), array(bulk("x")))
+	c.Want(pong, integer(1), bulk("in line"), array(bulk("x")))
 }
 
 func TestHundredThousandArgumentsInSmallWritesAreServed(t *testing.T) {
@@ -137,12 +137,12 @@ func TestHundredThousandArgumentsInSmallWritesAreServed(t *testing.T) {
 	input := request(args...)
 	for len(input) > 0 {
 		n := min(len(input), 997)
-		c.send(input[:n])
+		c.Send(input[:n])
 		input = input[n:]
 	}
-	c.want(integer(100_000))
-	c.send(request("LRANGE", "list", "0", "-1") + request("PING"))
-	c.want(fmt.Sprintf("*%d\r\n%s", 100_000, strings.Repeat(bulk("x"), 100_000)), pong)
+	c.Want(integer(100_000))
+	c.Send(request("LRANGE", "list", "0", "-1") + request("PING"))
+	c.Want(fmt.Sprintf("*%d\r\n%s", 100_000, strings.Repeat(bulk("x"), 100_000)), pong)
 }
 
 func TestLargeValuesPassThroughWhole(t *testing.T) {
@@ -155,17 +155,17 @@ func TestLargeValuesPassThroughWhole(t *testing.T) {
 		fmt.Fprintf(&b, "%08d", i)
 	}
 	value := b.String()
-	go other.conn.Write([]byte(strings.Repeat(request("PING"), 100)))
-	c.send(request("SET", "big", value) + request("EVALSHA", "write", "1", "big2", value) + request("PING") + request("GET", "big") + request("EVALSHA", "read", "1", "big2") + request("PING"))
-	c.want(ok, ok, pong)
+	go other.Conn.Write([]byte(strings.Repeat(request("PING"), 100)))
+	c.Send(request("SET", "big", value) + request("EVALSHA", "write", "1", "big2", value) + request("PING") + request("GET", "big") + request("EVALSHA", "read", "1", "big2") + request("PING"))
+	c.Want(ok, ok, pong)
 	for range 2 {
-		if got := c.reply(); got != bulk(value) {
+		if got := c.Reply(); got != bulk(value) {
 			t.Fatalf("a value of %d bytes came back with %d", len(value), len(got))
 		}
 	}
-	c.want(pong)
+	c.Want(pong)
 	for range 100 {
-		other.want(pong)
+		other.Want(pong)
 	}
 }
 
@@ -178,14 +178,14 @@ func TestBrowsersAreCutOff(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET stolen 1\r\n",
 		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nSET stolen 1\r\n",
 	} {
-		if output, closed := conversation(t, p.open(), attack, 0, patience); !closed || strings.Contains(output, "OK") {
+		if output, closed := conversation(t, p.Open(), attack, 0, patience); !closed || strings.Contains(output, "OK") {
 			t.Errorf("%.20q: %q, closed %v", attack, output, closed)
 		}
 	}
 	if got := server.Do("EXISTS", "stolen"); got != int64(0) {
 		t.Error("the commands behind the header ran")
 	}
-	if got := p.client().do("PING"); got != pong {
+	if got := p.client().Do("PING"); got != pong {
 		t.Errorf("another client: %q", got)
 	}
 }

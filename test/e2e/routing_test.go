@@ -34,9 +34,9 @@ func calls(s *redisserver.Server, command string) int {
 func onReplica(p *proxy, replica *redisserver.Server, name string) {
 	p.t.Helper()
 	c := p.client()
-	p.eventually("send reads to the replica", func() error {
+	p.Eventually("send reads to the replica", func() error {
 		before := readCalls(replica, p.t)
-		c.do("EVALSHA", name, "1", "k")
+		c.Do("EVALSHA", name, "1", "k")
 		if readCalls(replica, p.t) == before {
 			return fmt.Errorf("the call of %s went elsewhere", name)
 		}
@@ -66,7 +66,7 @@ func TestReadScriptsRunOnTheReplicaAsReadOnlyCalls(t *testing.T) {
 		forms = append(forms, []string{"EVALSHA_RO", "read", "1", "k"}, []string{"EVAL_RO", readBody, "1", "k"})
 	}
 	for _, call := range forms {
-		if got := c.do(call...); got != bulk("value") {
+		if got := c.Do(call...); got != bulk("value") {
 			t.Errorf("%.60q: %q", call, got)
 		}
 	}
@@ -102,7 +102,7 @@ func TestScriptsThatMayWriteRunOnThePrimary(t *testing.T) {
 	replica.Do("CONFIG", "RESETSTAT")
 	c := p.client()
 	for name := range bodies {
-		if got := c.do("EVALSHA", name, "1", "key:"+name, "value", "SET"); got != ok {
+		if got := c.Do("EVALSHA", name, "1", "key:"+name, "value", "SET"); got != ok {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -134,12 +134,12 @@ func TestBodyOfAReadScriptNeedsTheRightToEval(t *testing.T) {
 	as := map[string]*client{}
 	for _, user := range []string{"shas", "plain", "all"} {
 		as[user] = p.client()
-		as[user].do("AUTH", user, "pw")
+		as[user].Do("AUTH", user, "pw")
 	}
 	for user, call := range map[string][]string{"all": {"EVAL", unknown, "1", "k"}, "shas": {"EVALSHA", "read", "1", "k"}} {
-		p.eventually("run what "+user+" calls on the replica", func() error {
+		p.Eventually("run what "+user+" calls on the replica", func() error {
 			before := readCalls(replica, t)
-			if got := as[user].do(call...); got != bulk("value") {
+			if got := as[user].Do(call...); got != bulk("value") {
 				return fmt.Errorf("answered %q", got)
 			}
 			if readCalls(replica, t) == before {
@@ -150,11 +150,11 @@ func TestBodyOfAReadScriptNeedsTheRightToEval(t *testing.T) {
 	}
 	for range 2 {
 		for user, call := range map[string][]string{"all": {"EVAL", unknown, "1", "k"}, "plain": {"EVAL", unknown, "1", "k"}, "shas": {"EVALSHA", "read", "1", "k"}} {
-			if got := as[user].do(call...); got != bulk("value") {
+			if got := as[user].Do(call...); got != bulk("value") {
 				t.Errorf("%s, %.20q: %q", user, call, got)
 			}
 		}
-		if got := as["shas"].do("EVAL", unknown, "1", "k"); !strings.HasPrefix(got, "-NOPERM ") {
+		if got := as["shas"].Do("EVAL", unknown, "1", "k"); !strings.HasPrefix(got, "-NOPERM ") {
 			t.Errorf("a body of one who may only call by sha: %q", got)
 		}
 	}
@@ -187,7 +187,7 @@ func TestScriptsThatOnlyReadAreFoundOutInEveryForm(t *testing.T) {
 	replica.Do("CONFIG", "RESETSTAT")
 	c := p.client()
 	for name := range bodies {
-		c.do("EVALSHA", name, "1", "k", "GET")
+		c.Do("EVALSHA", name, "1", "k", "GET")
 	}
 	if got := readCalls(replica, t); got != len(bodies) {
 		t.Errorf("the replica ran %d of %d scripts", got, len(bodies))
@@ -201,7 +201,7 @@ func TestScriptConfiguredAsWriteRunsOnThePrimary(t *testing.T) {
 		script("read", []string{readBody}), script("fresh", []string{"return redis.call('GET', KEYS[1])  -- needs the newest"}, "class", "write"))
 	onReplica(p, replica, "read")
 	primary.Do("CONFIG", "RESETSTAT")
-	p.client().do("EVALSHA", "fresh", "1", "k")
+	p.client().Do("EVALSHA", "fresh", "1", "k")
 	if got := calls(primary, "evalsha"); got != 1 {
 		t.Errorf("the primary ran %d calls, want 1", got)
 	}
@@ -223,7 +223,7 @@ func TestScriptThatAReplicaRefusesGoesToThePrimaryAndIsRemembered(t *testing.T) 
 			primary.Do("CONFIG", "RESETSTAT")
 			for i := range 3 {
 				c := p.client() // each new: it has no writes of its own that would keep it on the primary
-				if got := c.do("EVALSHA", "wrong", "1", "k", fmt.Sprint(i)); got != ok {
+				if got := c.Do("EVALSHA", "wrong", "1", "k", fmt.Sprint(i)); got != ok {
 					t.Fatalf("call %d: %q", i, got)
 				}
 				if got := primary.Do("GET", "k"); got != fmt.Sprint(i) {
@@ -244,8 +244,8 @@ func TestPipelineBehindAScriptThatAReplicaRefusesSeesItsWrite(t *testing.T) {
 		script("read", []string{readBody}), script("wrong", []string{writeBody}, "class", "read"))
 	onReplica(p, replica, "read")
 	c := p.client()
-	c.send(request("EVALSHA", "read", "1", "k") + request("EVALSHA", "wrong", "1", "k", "new") + request("EVALSHA", "read", "1", "k") + request("EVALSHA", "read", "1", "k"))
-	c.want(null, ok, bulk("new"), bulk("new"))
+	c.Send(request("EVALSHA", "read", "1", "k") + request("EVALSHA", "wrong", "1", "k", "new") + request("EVALSHA", "read", "1", "k") + request("EVALSHA", "read", "1", "k"))
+	c.Want(null, ok, bulk("new"), bulk("new"))
 }
 
 func TestReadScriptsRunOnThePrimaryWhenNoReplicaWillDo(t *testing.T) {
@@ -258,7 +258,7 @@ func TestReadScriptsRunOnThePrimaryWhenNoReplicaWillDo(t *testing.T) {
 	c := p.client()
 	replica.Kill()
 	for range 20 {
-		if got := c.do("EVALSHA", "read", "1", "k"); got != bulk("value") {
+		if got := c.Do("EVALSHA", "read", "1", "k"); got != bulk("value") {
 			t.Fatalf("after the replica was killed: %q", got)
 		}
 	}
@@ -277,13 +277,13 @@ func TestRoutingFallbackErrorRefusesReadsWithoutAReplica(t *testing.T) {
 	onReplica(p, replica, "read")
 	replica.Kill()
 	c := p.client()
-	p.eventually("notice that the replica is gone", func() error {
-		if got := c.do("EVALSHA", "read", "1", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
+	p.Eventually("notice that the replica is gone", func() error {
+		if got := c.Do("EVALSHA", "read", "1", "k"); !strings.HasPrefix(got, "-UNAVAILABLE ") || !strings.HasSuffix(got, "did not run\r\n") {
 			return fmt.Errorf("answer %q", got)
 		}
 		return nil
 	})
-	if got := c.do("SET", "k", "v"); got != ok {
+	if got := c.Do("SET", "k", "v"); got != ok {
 		t.Errorf("a write: %q", got)
 	}
 }
@@ -299,15 +299,15 @@ func TestReplicaThatLagsGetsNoReads(t *testing.T) {
 	replica.Do("REPLICAOF", "127.0.0.1", "1")
 	primary.Do("SET", "k", "new")
 	c := p.client()
-	p.eventually("turn to the primary", func() error {
-		if got := c.do("EVALSHA", "read", "1", "k"); got != bulk("new") {
+	p.Eventually("turn to the primary", func() error {
+		if got := c.Do("EVALSHA", "read", "1", "k"); got != bulk("new") {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
 	})
 	before := readCalls(replica, t)
 	for range 50 {
-		if got := c.do("EVALSHA", "read", "1", "k"); got != bulk("new") {
+		if got := c.Do("EVALSHA", "read", "1", "k"); got != bulk("new") {
 			t.Fatalf("after turning to the primary: %q", got)
 		}
 	}

@@ -41,24 +41,24 @@ func TestCommandsAreAnsweredAsTheServerDoes(t *testing.T) {
 	var pipeline string
 	var want []string
 	for _, call := range conversation {
-		w := s.do(call...)
+		w := s.Do(call...)
 		want = append(want, w)
 		pipeline += request(call...)
-		if got := c.do(call...); got != w {
+		if got := c.Do(call...); got != w {
 			t.Errorf("%q: %q, the server says %q", call, got, w)
 		}
 	}
-	c.gone()
+	c.Gone()
 	behind.Do("FLUSHALL")
 	behind.Do("SCRIPT", "FLUSH")
 	c = p.client()
-	c.send(pipeline)
+	c.Send(pipeline)
 	for i, w := range want {
-		if got := c.reply(); got != w {
+		if got := c.Reply(); got != w {
 			t.Fatalf("in a pipeline, %q: %q, the server says %q", conversation[i], got, w)
 		}
 	}
-	c.gone()
+	c.Gone()
 }
 
 func TestTransactionsOfManyClientsDoNotMix(t *testing.T) {
@@ -145,20 +145,20 @@ func TestBlockedClientHoldsUpNobodyAndIsWokenByAWrite(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil)
 	blocked, other := p.client(), p.client()
-	blocked.send(request("BLPOP", "queue", "0") + request("SET", "after", "1"))
-	p.eventually("pass the blocking command on", func() error {
+	blocked.Send(request("BLPOP", "queue", "0") + request("SET", "after", "1"))
+	p.Eventually("pass the blocking command on", func() error {
 		if n := server.Info("clients")["blocked_clients"]; n != "1" {
 			return fmt.Errorf("%s blocked clients", n)
 		}
 		return nil
 	})
-	if got := other.do("EXISTS", "after"); got != integer(0) {
+	if got := other.Do("EXISTS", "after"); got != integer(0) {
 		t.Errorf("what follows the blocking command ran before it: %q", got)
 	}
-	if got := other.do("RPUSH", "queue", "job"); got != integer(1) {
+	if got := other.Do("RPUSH", "queue", "job"); got != integer(1) {
 		t.Errorf("another client's RPUSH: %q", got)
 	}
-	blocked.want(array(bulk("queue"), bulk("job")), ok)
+	blocked.Want(array(bulk("queue"), bulk("job")), ok)
 }
 
 func TestBlockedClientThatGoesAwayTakesNothing(t *testing.T) {
@@ -166,7 +166,7 @@ func TestBlockedClientThatGoesAwayTakesNothing(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil)
 	blocked := p.client()
-	blocked.send(request("BLPOP", "queue", "0"))
+	blocked.Send(request("BLPOP", "queue", "0"))
 	blockedClients := func(want string) func() error {
 		return func() error {
 			if n := server.Info("clients")["blocked_clients"]; n != want {
@@ -175,12 +175,12 @@ func TestBlockedClientThatGoesAwayTakesNothing(t *testing.T) {
 			return nil
 		}
 	}
-	p.eventually("pass the blocking command on", blockedClients("1"))
-	blocked.conn.Close()
-	p.eventually("withdraw it", blockedClients("0"))
+	p.Eventually("pass the blocking command on", blockedClients("1"))
+	blocked.Conn.Close()
+	p.Eventually("withdraw it", blockedClients("0"))
 	other := p.client()
-	other.do("RPUSH", "queue", "job")
-	if got := other.do("LLEN", "queue"); got != integer(1) {
+	other.Do("RPUSH", "queue", "job")
+	if got := other.Do("LLEN", "queue"); got != integer(1) {
 		t.Errorf("the job went to somebody who had gone: %q", got)
 	}
 }
@@ -192,11 +192,11 @@ func TestSubscribersGetEveryMessageInOrder(t *testing.T) {
 	for _, proto := range []string{"2", "3"} {
 		s, c, publisher := direct(t, server), p.client(), p.client()
 		for _, side := range []*client{s, c} {
-			side.do("HELLO", proto)
-			side.send(request("SUBSCRIBE", "a", "b") + request("PSUBSCRIBE", "n*"))
+			side.Do("HELLO", proto)
+			side.Send(request("SUBSCRIBE", "a", "b") + request("PSUBSCRIBE", "n*"))
 		}
 		for range 3 {
-			if got, want := c.reply(), s.reply(); got != want {
+			if got, want := c.Reply(), s.Reply(); got != want {
 				t.Errorf("RESP%s: confirmation %q, the server says %q", proto, got, want)
 			}
 		}
@@ -205,30 +205,30 @@ func TestSubscribersGetEveryMessageInOrder(t *testing.T) {
 		for i := range messages {
 			pipeline.WriteString(request("PUBLISH", []string{"a", "b", "news"}[i%3], fmt.Sprint("message ", i)))
 		}
-		publisher.send(pipeline.String())
+		publisher.Send(pipeline.String())
 		for i := range messages {
-			want := s.reply()
-			if got := c.reply(); got != want {
+			want := s.Reply()
+			if got := c.Reply(); got != want {
 				t.Fatalf("RESP%s: message %d is %q, the server says %q", proto, i, got, want)
 			}
-			publisher.want(integer(2))
+			publisher.Want(integer(2))
 		}
 		for _, call := range [][]string{{"UNSUBSCRIBE", "a"}, {"PING"}, {"GET", "k"}, {"UNSUBSCRIBE"}, {"PUNSUBSCRIBE", "n*"}, {"GET", "k"}, {"UNSUBSCRIBE"}} {
-			want := s.do(call...)
-			if got := c.do(call...); got != want {
+			want := s.Do(call...)
+			if got := c.Do(call...); got != want {
 				t.Errorf("RESP%s: %q: %q, the server says %q", proto, call, got, want)
 			}
 		}
 		for _, side := range []*client{s, c} {
-			side.do("RESET")
+			side.Do("RESET")
 		}
-		if got := c.do("SET", "plain", "again"); got != ok {
+		if got := c.Do("SET", "plain", "again"); got != ok {
 			t.Errorf("after RESET: %q", got)
 		}
-		s.conn.Close()
-		c.conn.Close()
+		s.Conn.Close()
+		c.Conn.Close()
 	}
-	p.eventually("end subscriptions with their clients", func() error {
+	p.Eventually("end subscriptions with their clients", func() error {
 		if n := server.Info("stats")["pubsub_channels"]; n != "" && n != "0" {
 			return fmt.Errorf("%s channels", n)
 		}
@@ -245,26 +245,26 @@ func TestRESP3ClientsGetRESP3(t *testing.T) {
 	p := startProxy(t, server, nil, script("map", []string{"redis.setresp(3); return redis.call('HGETALL', KEYS[1])"}))
 	server.Do("HSET", "h", "f", "v")
 	plain, c, s := p.client(), p.client(), direct(t, server)
-	if got := c.do("HELLO", "3"); !strings.HasPrefix(got, "%7\r\n") || !strings.Contains(got, "$5\r\nproto\r\n:3\r\n") {
+	if got := c.Do("HELLO", "3"); !strings.HasPrefix(got, "%7\r\n") || !strings.Contains(got, "$5\r\nproto\r\n:3\r\n") {
 		t.Errorf("HELLO 3: %q", got)
 	}
-	s.do("HELLO", "3")
+	s.Do("HELLO", "3")
 	for _, call := range [][]string{{"HGETALL", "h"}, {"GET", "none"}, {"ZADD", "z", "1", "m"}, {"ZSCORE", "z", "m"}, {"CONFIG", "GET", "maxclients"}} {
-		want := s.do(call...)
+		want := s.Do(call...)
 		if call[0] == "ZADD" {
 			server.Do("DEL", "z")
 		}
-		if got := c.do(call...); got != want {
+		if got := c.Do(call...); got != want {
 			t.Errorf("%q: %q, the server says %q", call, got, want)
 		}
 	}
-	if got := plain.do("HGETALL", "h"); got != array(bulk("f"), bulk("v")) {
+	if got := plain.Do("HGETALL", "h"); got != array(bulk("f"), bulk("v")) {
 		t.Errorf("another client, in RESP2: %q", got)
 	}
-	if got := c.do("EVALSHA", "map", "1", "h"); got != "%1\r\n"+bulk("f")+bulk("v") {
+	if got := c.Do("EVALSHA", "map", "1", "h"); got != "%1\r\n"+bulk("f")+bulk("v") {
 		t.Errorf("a script that answers with a map, in RESP3: %q", got)
 	}
-	if got := plain.do("EVALSHA", "map", "1", "h"); got != array(bulk("f"), bulk("v")) {
+	if got := plain.Do("EVALSHA", "map", "1", "h"); got != array(bulk("f"), bulk("v")) {
 		t.Errorf("the same in RESP2: %q", got)
 	}
 }
@@ -275,19 +275,19 @@ func TestDatabasesOfClientsDoNotMix(t *testing.T) {
 	var clients []*client
 	for db := range 4 {
 		c := p.client()
-		if got := c.do("SELECT", fmt.Sprint(db)); got != ok {
+		if got := c.Do("SELECT", fmt.Sprint(db)); got != ok {
 			t.Fatal(got)
 		}
 		clients = append(clients, c)
 	}
 	for db, c := range clients {
-		c.send(request("SET", "k", fmt.Sprint("db", db)) + request("EVALSHA", "write", "1", "s", fmt.Sprint("db", db)))
+		c.Send(request("SET", "k", fmt.Sprint("db", db)) + request("EVALSHA", "write", "1", "s", fmt.Sprint("db", db)))
 	}
 	for db, c := range clients {
-		c.want(ok, ok)
-		c.send(request("GET", "k") + request("EVALSHA", "read", "1", "s") + request("MULTI") + request("GET", "k") + request("EXEC"))
+		c.Want(ok, ok)
+		c.Send(request("GET", "k") + request("EVALSHA", "read", "1", "s") + request("MULTI") + request("GET", "k") + request("EXEC"))
 		v := bulk(fmt.Sprint("db", db))
-		c.want(v, v, ok, queued, array(v))
+		c.Want(v, v, ok, queued, array(v))
 	}
 }
 
@@ -296,22 +296,22 @@ func TestUnknownCommandsGetTheServersAnswerAndKeepTheOrder(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil)
 	s, c := direct(t, server), p.client()
-	want := s.do("NOSUCH", "a", "b")
-	c.send(request("SET", "k", "1") + request("NOSUCH", "a", "b") + request("INCR", "k") + request("NOSUCH", "a", "b") + request("GET", "k"))
-	c.want(ok, want, integer(2), want, bulk("2"))
+	want := s.Do("NOSUCH", "a", "b")
+	c.Send(request("SET", "k", "1") + request("NOSUCH", "a", "b") + request("INCR", "k") + request("NOSUCH", "a", "b") + request("GET", "k"))
+	c.Want(ok, want, integer(2), want, bulk("2"))
 }
 
 func TestMonitorShowsWhatRuns(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil)
 	m, c := p.client(), p.client()
-	if got := m.do("MONITOR"); got != ok {
+	if got := m.Do("MONITOR"); got != ok {
 		t.Fatalf("MONITOR: %q", got)
 	}
-	c.do("SET", "watched-key", "1")
+	c.Do("SET", "watched-key", "1")
 	deadline := time.Now().Add(patience)
 	for {
-		line := m.reply()
+		line := m.Reply()
 		if strings.HasPrefix(line, "+") && strings.Contains(line, `"SET" "watched-key" "1"`) {
 			return
 		}
@@ -329,7 +329,7 @@ func TestWaitSpeaksOfTheClientsOwnWrites(t *testing.T) {
 	for i, call := range [][]string{{"SET", "k", "1"}, {"EVALSHA", "write", "1", "k", "2"}, {"SET", "k", "3"}} {
 		redisserver.WaitReplica(t, primary, replica)
 		// Replicas acknowledge once a second: wait for one that says all so far.
-		p.eventually("see the acknowledgement", func() error {
+		p.Eventually("see the acknowledgement", func() error {
 			info := primary.Info("replication")
 			if !strings.Contains(info["slave0"], ",offset="+info["master_repl_offset"]+",") {
 				return fmt.Errorf("%s, %s", info["master_repl_offset"], info["slave0"])
@@ -337,13 +337,13 @@ func TestWaitSpeaksOfTheClientsOwnWrites(t *testing.T) {
 			return nil
 		})
 		replica.Pause()
-		c.send(request(call...) + request("WAIT", "1", "100"))
-		got := []string{c.reply(), c.reply()}
+		c.Send(request(call...) + request("WAIT", "1", "100"))
+		got := []string{c.Reply(), c.Reply()}
 		replica.Continue()
 		if got[0] != ok || got[1] != integer(0) {
 			t.Errorf("call %d and WAIT with the replica stopped: %q, want OK and 0", i, got)
 		}
-		if got := c.do("WAIT", "1", "10000"); got != integer(1) {
+		if got := c.Do("WAIT", "1", "10000"); got != integer(1) {
 			t.Errorf("WAIT with the replica back: %q", got)
 		}
 	}
@@ -368,11 +368,11 @@ func TestClientCachingIsAboutTheCommandThatFollowsIt(t *testing.T) {
 			t.Parallel()
 			p := startProxy(t, redisserver.Start(t), nil)
 			c, other := p.client(), p.client()
-			c.do("HELLO", "3")
+			c.Do("HELLO", "3")
 			for i := range 4 { // the first may need what the later ones don't
-				other.do("SCRIPT", "FLUSH")
-				other.do("SET", "k", "1")
-				if got := c.do("CLIENT", "TRACKING", "ON", "OPTIN"); got != "+OK\r\n" {
+				other.Do("SCRIPT", "FLUSH")
+				other.Do("SET", "k", "1")
+				if got := c.Do("CLIENT", "TRACKING", "ON", "OPTIN"); got != "+OK\r\n" {
 					t.Fatal(got)
 				}
 				calls := append([][]string{{"CLIENT", "CACHING", "YES"}}, read...)
@@ -382,21 +382,21 @@ func TestClientCachingIsAboutTheCommandThatFollowsIt(t *testing.T) {
 				}
 				oneByOne := i%2 == 1
 				if !oneByOne {
-					c.send(pipeline)
+					c.Send(pipeline)
 				}
 				for _, call := range calls {
 					if oneByOne {
-						c.send(request(call...))
+						c.Send(request(call...))
 					}
-					if got := c.reply(); strings.HasPrefix(got, "-") {
+					if got := c.Reply(); strings.HasPrefix(got, "-") {
 						t.Fatalf("round %d: %v: %s", i, call, got)
 					}
 				}
-				c.do("GET", "not told of")
-				other.do("SET", "not told of", "1")
-				other.do("SET", "k", "2")
-				c.want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
-				if got := c.do("CLIENT", "TRACKING", "OFF"); got != "+OK\r\n" {
+				c.Do("GET", "not told of")
+				other.Do("SET", "not told of", "1")
+				other.Do("SET", "k", "2")
+				c.Want(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
+				if got := c.Do("CLIENT", "TRACKING", "OFF"); got != "+OK\r\n" {
 					t.Fatal(got)
 				}
 			}

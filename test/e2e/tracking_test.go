@@ -16,21 +16,21 @@ func TestBroadcastTrackingTellsOfKeysThatNobodyRead(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil)
 	c, other := p.client(), p.client()
-	c.do("HELLO", "3")
-	if got := c.do("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:", "PREFIX", "order:", "NOLOOP"); got != ok {
+	c.Do("HELLO", "3")
+	if got := c.Do("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:", "PREFIX", "order:", "NOLOOP"); got != ok {
 		t.Fatal(got)
 	}
-	other.do("SET", "elsewhere", "1")
-	c.do("SET", "user:0", "by itself, which NOLOOP keeps quiet about")
-	other.do("SET", "user:1", "1")
-	c.want(invalidated("user:1"))
-	other.do("SET", "order:1", "1")
-	c.want(invalidated("order:1"))
-	if got := c.do("CLIENT", "TRACKING", "OFF"); got != ok {
+	other.Do("SET", "elsewhere", "1")
+	c.Do("SET", "user:0", "by itself, which NOLOOP keeps quiet about")
+	other.Do("SET", "user:1", "1")
+	c.Want(invalidated("user:1"))
+	other.Do("SET", "order:1", "1")
+	c.Want(invalidated("order:1"))
+	if got := c.Do("CLIENT", "TRACKING", "OFF"); got != ok {
 		t.Fatal(got)
 	}
-	other.do("SET", "user:1", "2")
-	if got := c.do("GET", "user:1"); got != bulk("2") {
+	other.Do("SET", "user:1", "2")
+	if got := c.Do("GET", "user:1"); got != bulk("2") {
 		t.Errorf("after the end of tracking: %q", got)
 	}
 }
@@ -41,35 +41,35 @@ func TestTrackingOfOneSessionIsToldToAnother(t *testing.T) {
 	p := startProxy(t, redisserver.Start(t), nil, set("loops", 3))
 	for round := range 3 { // sessions of several loops
 		told, c, other := p.client(), p.client(), p.client()
-		id := strings.TrimSuffix(strings.TrimPrefix(told.do("CLIENT", "ID"), ":"), "\r\n")
-		told.do("SUBSCRIBE", "__redis__:invalidate")
-		if got := c.do("CLIENT", "GETREDIR"); got != ":-1\r\n" {
+		id := strings.TrimSuffix(strings.TrimPrefix(told.Do("CLIENT", "ID"), ":"), "\r\n")
+		told.Do("SUBSCRIBE", "__redis__:invalidate")
+		if got := c.Do("CLIENT", "GETREDIR"); got != ":-1\r\n" {
 			t.Errorf("GETREDIR without tracking: %q", got)
 		}
-		if got := c.do("CLIENT", "TRACKING", "ON", "REDIRECT", id); got != ok {
+		if got := c.Do("CLIENT", "TRACKING", "ON", "REDIRECT", id); got != ok {
 			t.Fatalf("round %d: %q", round, got)
 		}
-		if got := c.do("CLIENT", "GETREDIR"); got != ":"+id+"\r\n" {
+		if got := c.Do("CLIENT", "GETREDIR"); got != ":"+id+"\r\n" {
 			t.Errorf("GETREDIR: %q, want the session's id %s", got, id)
 		}
-		if got := c.do("CLIENT", "TRACKINGINFO"); since(t, 6, 2) && !strings.Contains(got, bulk("redirect")+":"+id+"\r\n") {
+		if got := c.Do("CLIENT", "TRACKINGINFO"); since(t, 6, 2) && !strings.Contains(got, bulk("redirect")+":"+id+"\r\n") {
 			t.Errorf("TRACKINGINFO: %q, want the session's id %s", got, id)
 		}
-		if got := c.do("CLIENT", "INFO"); since(t, 6, 2) && !strings.Contains(got, " redir="+id+" ") {
+		if got := c.Do("CLIENT", "INFO"); since(t, 6, 2) && !strings.Contains(got, " redir="+id+" ") {
 			t.Errorf("INFO: %q, want the session's id %s", got, id)
 		}
-		c.do("GET", "k")
-		other.do("SET", "k", "1")
-		told.want("*3\r\n" + bulk("message") + bulk("__redis__:invalidate") + "*1\r\n" + bulk("k"))
-		if got := c.do("CLIENT", "TRACKING", "OFF"); got != ok {
+		c.Do("GET", "k")
+		other.Do("SET", "k", "1")
+		told.Want("*3\r\n" + bulk("message") + bulk("__redis__:invalidate") + "*1\r\n" + bulk("k"))
+		if got := c.Do("CLIENT", "TRACKING", "OFF"); got != ok {
 			t.Fatal(got)
 		}
-		if got := c.do("CLIENT", "GETREDIR"); got != ":-1\r\n" {
+		if got := c.Do("CLIENT", "GETREDIR"); got != ":-1\r\n" {
 			t.Errorf("GETREDIR after the end: %q", got)
 		}
 	}
 	c := p.client()
-	if got := c.do("CLIENT", "TRACKING", "ON", "REDIRECT", "999999"); got != "-ERR The client ID you want redirect to does not exist\r\n" {
+	if got := c.Do("CLIENT", "TRACKING", "ON", "REDIRECT", "999999"); got != "-ERR The client ID you want redirect to does not exist\r\n" {
 		t.Errorf("a session that does not exist: %q", got)
 	}
 }
@@ -78,15 +78,15 @@ func TestTrackingWithoutARedirectionIsOfTheClientItself(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, redisserver.Start(t), nil)
 	c := p.client()
-	c.do("HELLO", "3")
-	c.do("CLIENT", "TRACKING", "ON", "OPTOUT")
-	if got := c.do("CLIENT", "GETREDIR"); got != ":0\r\n" {
+	c.Do("HELLO", "3")
+	c.Do("CLIENT", "TRACKING", "ON", "OPTOUT")
+	if got := c.Do("CLIENT", "GETREDIR"); got != ":0\r\n" {
 		t.Errorf("GETREDIR: %q", got)
 	}
-	if got := c.do("CLIENT", "TRACKINGINFO"); since(t, 6, 2) && !(strings.Contains(got, bulk("optout")) && strings.Contains(got, bulk("redirect")+":0\r\n")) {
+	if got := c.Do("CLIENT", "TRACKINGINFO"); since(t, 6, 2) && !(strings.Contains(got, bulk("optout")) && strings.Contains(got, bulk("redirect")+":0\r\n")) {
 		t.Errorf("TRACKINGINFO: %q", got)
 	}
-	if got := c.do("CLIENT", "INFO"); since(t, 6, 2) && !(strings.Contains(got, " redir=0 ") && strings.Contains(got, " flags=t ")) {
+	if got := c.Do("CLIENT", "INFO"); since(t, 6, 2) && !(strings.Contains(got, " redir=0 ") && strings.Contains(got, " flags=t ")) {
 		t.Errorf("INFO: %q", got)
 	}
 }

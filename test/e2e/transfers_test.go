@@ -191,7 +191,7 @@ func TestMoneyIsConservedWhileNodesLoseTheirScripts(t *testing.T) {
 		t.Errorf("%d in all accounts, want %d", total, holders*openingBalance)
 	}
 	var counted float64
-	for series, v := range p.metrics() {
+	for series, v := range p.Metrics() {
 		if strings.HasPrefix(series, "scriptproxy_script_calls_total{") {
 			if !strings.Contains(series, `outcome="ok"`) {
 				t.Errorf("%s %v", series, v)

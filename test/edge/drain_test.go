@@ -18,7 +18,7 @@ import (
 // page asks the admin listener.
 func (p *proxy) page(path string) (status int, body string, err error) {
 	client := http.Client{Timeout: patient, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", p.admin, path))
+	resp, err := client.Get("http://" + p.Admin + path)
 	if err != nil {
 		return 0, "", err
 	}
@@ -42,7 +42,7 @@ func TestReadinessGoesFirstAndLivenessLast(t *testing.T) {
 		_, ok := p.series(`scriptproxy_script_running_seconds{node="` + server.Addr() + `",script="unregistered"}`)
 		return ok
 	})
-	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	must(t, p.Cmd.Process.Signal(syscall.SIGTERM))
 	p.waitFor("the proxy does not drain", func() bool { return p.logged("msg=draining sessions=1") })
 	status, body, err := p.page("/readyz")
 	if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(body, "draining") {
@@ -51,7 +51,7 @@ func TestReadinessGoesFirstAndLivenessLast(t *testing.T) {
 	if status, body, err := p.page("/livez"); err != nil || status != http.StatusOK {
 		t.Errorf("/livez while draining: %d %s %v", status, body, err)
 	}
-	if nc, err := net.DialTimeout("tcp", p.addr(), time.Second); err == nil {
+	if nc, err := net.DialTimeout("tcp", p.Addr, time.Second); err == nil {
 		nc.Close()
 		t.Error("a client is accepted while draining")
 	}
@@ -60,11 +60,11 @@ func TestReadinessGoesFirstAndLivenessLast(t *testing.T) {
 	}
 	c.ended("after the drain")
 	select {
-	case <-p.exited:
+	case <-p.Exited:
 	case <-time.After(patient):
 		t.Fatal("the proxy does not end")
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 || !p.logged("msg=drained") {
-		t.Errorf("exit status %d, and the log says\n%s", code, p.log())
+	if code := p.Cmd.ProcessState.ExitCode(); code != 0 || !p.logged("msg=drained") {
+		t.Errorf("exit status %d, and the log says\n%s", code, p.Log())
 	}
 }

@@ -34,7 +34,7 @@ func TestReloadMovesClientsToAnotherPrimary(t *testing.T) {
 		if p.reload() {
 			t.Errorf("a reload to %s was taken", primary)
 		}
-		if !strings.Contains(p.log(), why) {
+		if !strings.Contains(p.Log(), why) {
 			t.Errorf("the log does not say %q", why)
 		}
 		plain.want("1", "GET", "k")
@@ -90,8 +90,8 @@ func TestReloadMovesClientsToAnotherPrimary(t *testing.T) {
 		if p.reload() {
 			continue
 		}
-		if i < 10 || !strings.Contains(p.log(), "there is no place for 127.0.0.1:") {
-			t.Errorf("the %d. other server was refused: %s", i+1, p.log())
+		if i < 10 || !strings.Contains(p.Log(), "there is no place for 127.0.0.1:") {
+			t.Errorf("the %d. other server was refused: %s", i+1, p.Log())
 		}
 		break
 	}

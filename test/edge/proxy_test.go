@@ -7,9 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,17 +19,17 @@ import (
 
 	"github.com/scriptproxy/scriptproxy/test/certificates"
 	"github.com/scriptproxy/scriptproxy/test/child"
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
-// proxy is a running program under test.
+// proxy is a running program under test. It is killed when its test ends.
 type proxy struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	exited <-chan struct{}
-	dir    string // of the configuration
-	port   int    // of the listener that the test's configuration has at PORT
-	admin  int
+	*program.Process
+	t         testing.TB
+	dir       string // of the configuration
+	port      int    // of the listener that the test's configuration has at PORT
+	adminPort int
 }
 
 // start writes a configuration into a directory of its own and runs the program on it. PORT stands for a free port.
@@ -42,7 +40,7 @@ func start(t testing.TB, config string) *proxy {
 
 func startIn(t testing.TB, dir, config string) *proxy {
 	t.Helper()
-	p := &proxy{t: t, dir: dir, port: redisserver.FreePort(t), admin: redisserver.FreePort(t)}
+	p := &proxy{t: t, dir: dir, port: redisserver.FreePort(t), adminPort: redisserver.FreePort(t)}
 	p.configure(config)
 	p.run(p.configFile())
 	return p
@@ -50,23 +48,14 @@ func startIn(t testing.TB, dir, config string) *proxy {
 
 // run starts the program on a configuration file and waits until it serves.
 func (p *proxy) run(config string) {
-	t := p.t
-	t.Helper()
-	log, err := os.Create(p.logFile())
-	must(t, err)
-	defer log.Close()
-	p.cmd = exec.Command(program, "serve", "-config", config)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.exited, err = child.Start(p.cmd)
-	must(t, err)
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("log of the proxy:\n%s", p.log())
-		}
-	})
+	p.t.Helper()
+	p.Process = program.StartLogging(p.t, built, config, filepath.Join(p.dir, "proxy.log"))
+	p.t.Cleanup(p.Kill)
+	p.Addr, p.Admin = local(p.port), local(p.adminPort)
 	p.waitFor("the proxy does not serve", func() bool { return p.logged("msg=serving") })
 }
+
+func local(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
 // configure writes the configuration, with an admin listener added.
 func (p *proxy) configure(config string) {
@@ -79,28 +68,20 @@ func (p *proxy) configure(config string) {
 // complete fills in the port of a configuration, and adds an admin listener.
 func (p *proxy) complete(config string) string {
 	config = strings.ReplaceAll(config, "PORT", strconv.Itoa(p.port))
-	return config + fmt.Sprintf("\nadmin: {listen: \"127.0.0.1:%d\"}\nlog: {level: debug}\n", p.admin)
+	return config + fmt.Sprintf("\nadmin: {listen: %q}\nlog: {level: debug}\n", local(p.adminPort))
 }
 
 func (p *proxy) configFile() string { return filepath.Join(p.dir, "proxy.yaml") }
-func (p *proxy) logFile() string    { return filepath.Join(p.dir, "proxy.log") }
-func (p *proxy) addr() string       { return "127.0.0.1:" + strconv.Itoa(p.port) }
 
-func (p *proxy) log() string {
-	b, err := os.ReadFile(p.logFile())
-	must(p.t, err)
-	return string(b)
-}
-
-func (p *proxy) logged(text string) bool { return strings.Contains(p.log(), text) }
+func (p *proxy) logged(text string) bool { return strings.Contains(p.Log(), text) }
 
 // waitFor waits until done, or fails the test; it fails at once when the proxy has ended.
 func (p *proxy) waitFor(what string, done func() bool) {
 	p.t.Helper()
 	for end := time.Now().Add(patient); !done(); time.Sleep(5 * time.Millisecond) {
 		select {
-		case <-p.exited:
-			p.t.Fatalf("the proxy has ended: %v; %s", p.cmd.ProcessState, what)
+		case <-p.Exited:
+			p.t.Fatalf("the proxy has ended: %v; %s", p.Cmd.ProcessState, what)
 		default:
 		}
 		if time.Now().After(end) {
@@ -112,24 +93,15 @@ func (p *proxy) waitFor(what string, done func() bool) {
 // reload has the configuration read, and waits until it was; it reports whether it was taken.
 func (p *proxy) reload() bool {
 	p.t.Helper()
-	good, bad := strings.Count(p.log(), "msg=\"configuration reloaded\""), strings.Count(p.log(), "msg=\"the configuration was not reloaded\"")
-	must(p.t, p.cmd.Process.Signal(syscall.SIGHUP))
+	good, bad := strings.Count(p.Log(), "msg=\"configuration reloaded\""), strings.Count(p.Log(), "msg=\"the configuration was not reloaded\"")
+	must(p.t, p.Cmd.Process.Signal(syscall.SIGHUP))
 	taken := false
 	p.waitFor("nothing was reloaded", func() bool {
-		log := p.log()
+		log := p.Log()
 		taken = strings.Count(log, "msg=\"configuration reloaded\"") > good
 		return taken || strings.Count(log, "msg=\"the configuration was not reloaded\"") > bad
 	})
 	return taken
-}
-
-func (p *proxy) kill() {
-	select {
-	case <-p.exited:
-	default:
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.exited
-	}
 }
 
 // metric is the value of a series, which must be there.
@@ -145,45 +117,16 @@ func (p *proxy) metric(name string) float64 {
 // series is the value of a series, with its labels as the text format has them, if there is one.
 func (p *proxy) series(name string) (value float64, ok bool) {
 	p.t.Helper()
-	client := http.Client{Timeout: patient}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", p.admin))
-	must(p.t, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	must(p.t, err)
-	for line := range bytes.Lines(body) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(string(line)), name+" "); ok {
-			f, err := strconv.ParseFloat(value, 64)
-			must(p.t, err)
-			return f, true
-		}
-	}
-	return 0, false
+	value, ok = p.Metrics()[name]
+	return value, ok
 }
 
 // descriptors is the number of files that the proxy has open.
 func (p *proxy) descriptors() int {
 	p.t.Helper()
-	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Cmd.Process.Pid))
 	must(p.t, err)
 	return len(list)
-}
-
-// rss is the proxy's resident memory in KiB.
-func (p *proxy) rss() int {
-	p.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	must(p.t, err)
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			n, err := strconv.Atoi(strings.Fields(rest)[0])
-			must(p.t, err)
-			return n
-		}
-	}
-	p.t.Fatal("no VmRSS in /proc")
-	return 0
 }
 
 // raw connects to an address of the proxy.
@@ -197,12 +140,12 @@ func (p *proxy) raw(network, address string) net.Conn {
 }
 
 // client is a plain client of the listener at PORT.
-func (p *proxy) client() *client { p.t.Helper(); return newClient(p.t, p.raw("tcp", p.addr())) }
+func (p *proxy) client() *client { p.t.Helper(); return newClient(p.t, p.raw("tcp", p.Addr)) }
 
 // tls is a client of the listener at PORT with TLS.
 func (p *proxy) tls(c *tls.Config) *client {
 	p.t.Helper()
-	tc := tls.Client(p.raw("tcp", p.addr()), c)
+	tc := tls.Client(p.raw("tcp", p.Addr), c)
 	must(p.t, tc.Handshake())
 	return newClient(p.t, tc)
 }
@@ -275,7 +218,7 @@ func refused(t testing.TB, config string) string {
 	file := filepath.Join(t.TempDir(), "proxy.yaml")
 	must(t, os.WriteFile(file, []byte(config+"\nadmin: {listen: \"\"}\n"), 0o600))
 	var out bytes.Buffer
-	cmd := exec.Command(program, "serve", "-config", file)
+	cmd := exec.Command(built, "serve", "-config", file)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	exited, err := child.Start(cmd)
 	must(t, err)

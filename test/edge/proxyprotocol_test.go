@@ -47,7 +47,7 @@ upstream: {primary: "%s"}
 func TestClientIsWhoTheHeaderSays(t *testing.T) {
 	p := behindBalancer(t, "")
 	for src, dst := range map[string]string{"192.0.2.7:4711": "198.51.100.1:6379", "[2001:db8::7]:4711": "[2001:db8::1]:6379"} {
-		nc := p.raw("tcp", p.addr())
+		nc := p.raw("tcp", p.Addr)
 		_, err := io.WriteString(nc, proxyHeader(src, dst))
 		must(t, err)
 		c := newClient(t, nc)
@@ -56,7 +56,7 @@ func TestClientIsWhoTheHeaderSays(t *testing.T) {
 		}
 	}
 	// Pipelined right behind the header, and killed by the address in it.
-	nc := p.raw("tcp", p.addr())
+	nc := p.raw("tcp", p.Addr)
 	_, err := io.WriteString(nc, proxyHeader("192.0.2.8:1", "192.0.2.9:2")+"PING\r\nPING\r\n")
 	must(t, err)
 	victim := newClient(t, nc)
@@ -65,7 +65,7 @@ func TestClientIsWhoTheHeaderSays(t *testing.T) {
 			t.Fatalf("got %v, %v", reply, err)
 		}
 	}
-	admin := p.raw("tcp", p.addr())
+	admin := p.raw("tcp", p.Addr)
 	_, err = io.WriteString(admin, proxyHeader("192.0.2.10:1", "192.0.2.9:2"))
 	must(t, err)
 	newClient(t, admin).want(1, "CLIENT", "KILL", "ADDR", "192.0.2.8:1")
@@ -75,7 +75,7 @@ func TestClientIsWhoTheHeaderSays(t *testing.T) {
 func TestConnectionWithoutHeaderIsClosedAndCounted(t *testing.T) {
 	p := behindBalancer(t, "")
 	for _, send := range []string{"*1\r\n$4\r\nPING\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00"} {
-		nc := p.raw("tcp", p.addr())
+		nc := p.raw("tcp", p.Addr)
 		_, err := io.WriteString(nc, send)
 		must(t, err)
 		if got, _ := io.ReadAll(nc); len(got) > 0 {
@@ -93,7 +93,7 @@ func TestConnectionWithoutHeaderIsClosedAndCounted(t *testing.T) {
 func TestClientsAreCountedBehindABalancer(t *testing.T) {
 	p := behindBalancer(t, "limits: {max_clients: 1}")
 	dial := func() *client {
-		nc := p.raw("tcp", p.addr())
+		nc := p.raw("tcp", p.Addr)
 		_, err := io.WriteString(nc, proxyHeader("192.0.2.7:4711", "198.51.100.1:6379"))
 		must(t, err)
 		return newClient(t, nc)
@@ -166,7 +166,7 @@ upstream: {primary: "%s"}`, secure, plainTLS, server.Addr()))
 	check("TLS", tlsOver(t, p.raw("tcp", fmt.Sprintf("127.0.0.1:%d", tlsFront)), ca))
 	// haproxy's health checks say LOCAL, and end at once: none may be refused.
 	time.Sleep(200 * time.Millisecond)
-	if strings.Contains(p.log(), "no valid PROXY protocol") {
-		t.Errorf("a health check was refused:\n%s", p.log())
+	if strings.Contains(p.Log(), "no valid PROXY protocol") {
+		t.Errorf("a health check was refused:\n%s", p.Log())
 	}
 }

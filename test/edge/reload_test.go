@@ -79,12 +79,8 @@ func (r *reloaded) socket() string { return filepath.Join(r.dir, "redis.sock") }
 // post reloads over HTTP, and fails the test when it is refused.
 func (r *reloaded) post() {
 	r.t.Helper()
-	c := http.Client{Timeout: patient}
-	resp, err := c.Post(fmt.Sprintf("http://127.0.0.1:%d/-/reload", r.admin), "application/json", strings.NewReader("{}"))
-	must(r.t, err)
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		r.t.Fatalf("POST /-/reload is answered %s", resp.Status)
+	if status, body := r.Post("/-/reload"); status != http.StatusOK {
+		r.t.Fatalf("POST /-/reload is answered %d %s", status, body)
 	}
 }
 
@@ -134,7 +130,7 @@ func TestReloadsOfEveryKindUnder500BusyClientsCostNobodyAnError(t *testing.T) {
 
 	dir := t.TempDir()
 	r := &reloaded{
-		proxy:  &proxy{t: t, dir: dir, port: redisserver.FreePort(t), admin: redisserver.FreePort(t)},
+		proxy:  &proxy{t: t, dir: dir, port: redisserver.FreePort(t), adminPort: redisserver.FreePort(t)},
 		config: configMap{dir: t.TempDir()}, scripts: configMap{dir: t.TempDir()}, secret: configMap{dir: t.TempDir()},
 		active: 1, maxClients: 10000, slowAfter: "10s", primary: primary.Addr(), replicas: []string{replica.Addr()}, pair: ca.Issue("localhost"),
 	}
@@ -170,7 +166,7 @@ func TestReloadsOfEveryKindUnder500BusyClientsCostNobodyAnError(t *testing.T) {
 			}
 			r.pair = issuer.Issue("localhost")
 		}, func() bool {
-			tc := tls.Client(r.raw("tcp", r.addr()), trusted)
+			tc := tls.Client(r.raw("tcp", r.Addr), trusted)
 			defer tc.Close()
 			must(t, tc.Handshake())
 			_, err := tc.ConnectionState().PeerCertificates[0].Verify(x509.VerifyOptions{Roots: issuer.Pool(), DNSName: "localhost"})
@@ -193,24 +189,24 @@ func TestReloadsOfEveryKindUnder500BusyClientsCostNobodyAnError(t *testing.T) {
 		name string
 		ask  func()
 	}{
-		{"SIGHUP", func() { must(t, r.cmd.Process.Signal(syscall.SIGHUP)) }},
+		{"SIGHUP", func() { must(t, r.Cmd.Process.Signal(syscall.SIGHUP)) }},
 		{"POST /-/reload", r.post},
 		{"the change of files", func() {}},
 	}
 	for _, way := range ways {
 		for _, kind := range kinds {
 			what := kind.what + ", by " + way.name
-			reloads := strings.Count(r.log(), `msg="configuration reloaded"`)
+			reloads := strings.Count(r.Log(), `msg="configuration reloaded"`)
 			kind.change()
 			r.write()
 			way.ask()
-			r.waitFor("no reload of "+what, func() bool { return strings.Count(r.log(), `msg="configuration reloaded"`) > reloads })
+			r.waitFor("no reload of "+what, func() bool { return strings.Count(r.Log(), `msg="configuration reloaded"`) > reloads })
 			r.waitFor("no effect of a change of "+what, kind.done)
 			load.everybodyIsServed("after a change of " + what)
 		}
 	}
 	load.stop()
-	if strings.Contains(r.log(), "was not reloaded") {
+	if strings.Contains(r.Log(), "was not reloaded") {
 		t.Error("a reload failed")
 	}
 }
@@ -243,7 +239,7 @@ func startLoad(t *testing.T, r *reloaded, clients int, trusted *tls.Config) *loa
 	for i := range clients {
 		var nc net.Conn
 		if i%5 == 0 {
-			tc := tls.Client(r.raw("tcp", r.addr()), trusted)
+			tc := tls.Client(r.raw("tcp", r.Addr), trusted)
 			must(t, tc.Handshake())
 			nc = tc
 		} else {

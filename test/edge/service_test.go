@@ -189,7 +189,7 @@ func TestUnknownClientsMaySendLittle(t *testing.T) {
 		"*11\r\n":                       "-ERR Protocol error: unauthenticated multibulk length\r\n",
 		"*2\r\n$3\r\nGET\r\n$16385\r\n": "-ERR Protocol error: unauthenticated bulk length\r\n",
 	} {
-		nc := p.raw("tcp", p.addr())
+		nc := p.raw("tcp", p.Addr)
 		_, err := io.WriteString(nc, send)
 		must(t, err)
 		if got, err := io.ReadAll(nc); string(got) != want || err != nil {

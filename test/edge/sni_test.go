@@ -17,7 +17,7 @@ import (
 func (p *proxy) shown(t testing.TB, name string) string {
 	t.Helper()
 	// What the certificate is good for is looked at here, not by the client: a wrong one is to be seen.
-	tc := tls.Client(p.raw("tcp", p.addr()), &tls.Config{ServerName: name, InsecureSkipVerify: true})
+	tc := tls.Client(p.raw("tcp", p.Addr), &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	must(t, tc.Handshake())
 	c := newClient(t, tc)
 	c.want("PONG", "PING")

@@ -83,7 +83,7 @@ func TestRedisCliShowsItsCertificate(t *testing.T) {
 	}
 	old := trust(ca)
 	old.MaxVersion = tls.VersionTLS12
-	if err := tls.Client(p.raw("tcp", p.addr()), old).Handshake(); err == nil {
+	if err := tls.Client(p.raw("tcp", p.Addr), old).Handshake(); err == nil {
 		t.Error("TLS 1.2 was spoken although 1.3 is the least")
 	}
 }
@@ -143,7 +143,7 @@ func TestClientListShowsTheTLSClient(t *testing.T) {
 	p, ca, _ := secured(t, plainTLS, "")
 	c := p.tls(trust(ca))
 	info := c.do("CLIENT", "INFO").(string)
-	for _, want := range []string{" addr=" + c.conn.LocalAddr().String() + " ", " laddr=" + p.addr() + " "} {
+	for _, want := range []string{" addr=" + c.conn.LocalAddr().String() + " ", " laddr=" + p.Addr + " "} {
 		if !strings.Contains(info, want) {
 			t.Errorf("%q lacks %q", info, want)
 		}
@@ -159,7 +159,7 @@ func TestClientsAreCountedWhateverTheySpeak(t *testing.T) {
 	for range 3 {
 		p.tls(trust(ca)).want("PONG", "PING")
 	}
-	nc := p.raw("tcp", p.addr())
+	nc := p.raw("tcp", p.Addr)
 	if got, _ := io.ReadAll(nc); len(got) > 0 {
 		t.Errorf("a client too many was sent %q", got)
 	}
@@ -172,7 +172,7 @@ func TestStalledHandshakesEndAndHoldNobodyUp(t *testing.T) {
 	p, ca, _ := secured(t, `tls: {cert_file: server.pem, key_file: server.key, handshake_timeout: 1s}`, "")
 	var stalled []net.Conn
 	for i := range 50 {
-		nc := p.raw("tcp", p.addr())
+		nc := p.raw("tcp", p.Addr)
 		if i%2 == 0 {
 			_, err := io.WriteString(nc, "\x16\x03\x01\x02\x00\x01\x00")
 			must(t, err)
@@ -196,14 +196,14 @@ func TestStalledHandshakesEndAndHoldNobodyUp(t *testing.T) {
 func TestThousandIdleConnections(t *testing.T) {
 	p, ca, _ := secured(t, plainTLS, "")
 	p.tls(trust(ca)).want("PONG", "PING")
-	files, memory := p.descriptors(), p.rss()
+	files, memory := p.descriptors(), p.Memory("VmRSS")
 	const n = 1000
 	clients := make([]*client, n)
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
 			for i := w; i < n; i += 4 {
-				nc, err := net.DialTimeout("tcp", p.addr(), patient)
+				nc, err := net.DialTimeout("tcp", p.Addr, patient)
 				if err != nil {
 					t.Error(err)
 					return
@@ -223,7 +223,7 @@ func TestThousandIdleConnections(t *testing.T) {
 	if got := p.metric("scriptproxy_sessions"); got != n+1 {
 		t.Errorf("%v sessions, want %d", got, n+1)
 	}
-	t.Logf("%.1f KiB for one idle connection", float64(p.rss()-memory)/n)
+	t.Logf("%.1f KiB for one idle connection", float64(p.Memory("VmRSS")-memory)/1024/n)
 	for _, i := range []int{0, n / 2, n - 1} {
 		clients[i].want(strconv.Itoa(i), "GET", "k"+strconv.Itoa(i))
 	}
@@ -245,7 +245,7 @@ func TestCertificatesRotateUnderLoad(t *testing.T) {
 	}
 	issuer := func() string {
 		t.Helper()
-		tc := tls.Client(p.raw("tcp", p.addr()), both)
+		tc := tls.Client(p.raw("tcp", p.Addr), both)
 		must(t, tc.Handshake())
 		defer tc.Close()
 		return tc.ConnectionState().PeerCertificates[0].Issuer.CommonName
@@ -280,7 +280,7 @@ func TestCertificatesRotateUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				nc, err := net.DialTimeout("tcp", p.addr(), patient)
+				nc, err := net.DialTimeout("tcp", p.Addr, patient)
 				if err != nil {
 					t.Error(err)
 					return
@@ -341,7 +341,7 @@ upstream: {primary: "%s"}`, server.Addr()))
 	if !p.reload() {
 		t.Fatal("the configuration was refused")
 	}
-	tc := tls.Client(p.raw("tcp", p.addr()), trust(ca))
+	tc := tls.Client(p.raw("tcp", p.Addr), trust(ca))
 	if reply, err := redisserver.NewClient(tc).Do("PING"); err == nil {
 		t.Errorf("a client without a certificate was answered %v", reply)
 	}
@@ -358,7 +358,7 @@ func TestDrainDeliversWhatWasAnswered(t *testing.T) {
 	c.want("OK", "SET", "large", large)
 	must(t, c.Send("GET", "large"))
 	time.Sleep(100 * time.Millisecond) // the reply is on its way, and does not fit what lies between
-	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	must(t, p.Cmd.Process.Signal(syscall.SIGTERM))
 	p.waitFor("the proxy does not drain", func() bool { return p.logged("msg=draining") })
 	time.Sleep(50 * time.Millisecond)
 	if reply, err := c.Receive(); reply != large || err != nil {
@@ -366,11 +366,11 @@ func TestDrainDeliversWhatWasAnswered(t *testing.T) {
 	}
 	c.ended("after the drain")
 	select {
-	case <-p.exited:
+	case <-p.Exited:
 	case <-time.After(patient):
 		t.Fatal("the proxy does not end")
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 }

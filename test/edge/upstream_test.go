@@ -143,7 +143,7 @@ upstream: {primary: "unix:%s"}`, path, server.Socket())
 		t.Error("the command did not reach the server")
 	}
 
-	p.kill() // as a crash would: the socket stays
+	p.Kill() // as a crash would: the socket stays
 	second := startIn(t, t.TempDir(), config)
 	newClient(t, second.raw("unix", path)).want("1", "GET", "a")
 	if mode := fileMode(t, path); mode != 0o640 {

@@ -25,7 +25,7 @@ func TestNoAcceptedCommandIsLostWhenTheProxyEnds(t *testing.T) {
 	errs := make(chan error, clients)
 	var working sync.WaitGroup
 	for i := range clients {
-		conn := p.open()
+		conn := p.Open()
 		working.Go(func() {
 			n, err := pushUntilTheEnd(conn, fmt.Sprint("own:", i), 1+i%3*15)
 			answered[i] = n
@@ -35,8 +35,8 @@ func TestNoAcceptedCommandIsLostWhenTheProxyEnds(t *testing.T) {
 		})
 	}
 	time.Sleep(500 * time.Millisecond)
-	p.terminate()
-	p.awaitEnd()
+	p.Terminate()
+	p.AwaitEnd()
 	working.Wait()
 	close(errs)
 	for err := range errs {
@@ -52,10 +52,10 @@ func TestNoAcceptedCommandIsLostWhenTheProxyEnds(t *testing.T) {
 	if total < 1000 {
 		t.Errorf("only %d commands ran: that is no load", total)
 	}
-	if strings.Contains(p.log(), "drain_timeout passed") {
+	if strings.Contains(p.Log(), "drain_timeout passed") {
 		t.Error("the proxy did not end by itself")
 	}
-	if _, err := net.DialTimeout("tcp", p.addr, time.Second); err == nil {
+	if _, err := net.DialTimeout("tcp", p.Addr, time.Second); err == nil {
 		t.Error("a new connection is accepted")
 	}
 }
@@ -66,7 +66,7 @@ const refusal = "-UNAVAILABLE the proxy is shutting down: the command did not ru
 // pushUntilTheEnd appends numbers to a list, depth requests at a time, until the connection ends. It checks each reply, and
 // returns how many there were.
 func pushUntilTheEnd(conn net.Conn, list string, depth int) (answered int, err error) {
-	c, refused := &client{conn: conn}, false
+	c, refused := &client{Conn: conn}, false
 	for sent := 0; ; {
 		var batch strings.Builder
 		for range depth {
@@ -76,7 +76,7 @@ func pushUntilTheEnd(conn net.Conn, list string, depth int) (answered int, err e
 		conn.SetWriteDeadline(time.Now().Add(patience))
 		_, writeErr := io.WriteString(conn, batch.String())
 		for range depth {
-			reply, err := c.next(patience)
+			reply, err := c.ReplyWithin(patience)
 			if err != nil {
 				if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
 					return answered, fmt.Errorf("no reply and no end of the connection")
@@ -107,17 +107,17 @@ func TestBlockedClientsLoseNothingWhenTheProxyEnds(t *testing.T) {
 	var blocked []*client
 	for i := range clients {
 		c := p.client()
-		c.send(request([]string{"BLPOP", "BRPOP"}[i%2], "list", "0"))
+		c.Send(request([]string{"BLPOP", "BRPOP"}[i%2], "list", "0"))
 		blocked = append(blocked, c)
 	}
-	p.eventually("block the clients", func() error {
+	p.Eventually("block the clients", func() error {
 		if got := s.Info("clients")["blocked_clients"]; got != fmt.Sprint(clients) {
 			return fmt.Errorf("%s are blocked", got)
 		}
 		return nil
 	})
 	pusher := s.Client()
-	go p.terminate()
+	go p.Terminate()
 	for i := range elements {
 		if _, err := pusher.Do("RPUSH", "list", i); err != nil {
 			t.Fatal(err)
@@ -125,7 +125,7 @@ func TestBlockedClientsLoseNothingWhenTheProxyEnds(t *testing.T) {
 	}
 	got, told := 0, 0
 	for i, c := range blocked {
-		switch reply := c.rest(); {
+		switch reply := c.Rest(); {
 		case strings.HasPrefix(reply, "*2\r\n$4\r\nlist\r\n"):
 			got++
 		case strings.HasPrefix(reply, "-UNBLOCKED "):
@@ -134,7 +134,7 @@ func TestBlockedClientsLoseNothingWhenTheProxyEnds(t *testing.T) {
 			t.Errorf("client %d: %q", i, reply)
 		}
 	}
-	p.awaitEnd()
+	p.AwaitEnd()
 	left, _ := s.Do("LLEN", "list").(int64)
 	t.Logf("%d clients got an element, %d were told, %d elements are left", got, told, left)
 	if got+int(left) != elements {
@@ -155,26 +155,26 @@ func TestBlockedClientsAreToldThatTheProxyEnds(t *testing.T) {
 	} {
 		c := p.client()
 		// What stands behind the blocking command was taken as well.
-		c.send(request("SET", command[0], "before") + request(command...) + request("APPEND", command[0], " and after"))
-		c.want(ok)
+		c.Send(request("SET", command[0], "before") + request(command...) + request("APPEND", command[0], " and after"))
+		c.Want(ok)
 		clients = append(clients, c)
 	}
-	p.eventually("block the clients", func() error {
+	p.Eventually("block the clients", func() error {
 		if got := s.Info("clients")["blocked_clients"]; got != fmt.Sprint(len(clients)) {
 			return fmt.Errorf("%s are blocked", got)
 		}
 		return nil
 	})
-	p.terminate()
+	p.Terminate()
 	for i, c := range clients {
-		reply := c.reply()
+		reply := c.Reply()
 		if !strings.HasPrefix(reply, "-UNBLOCKED ") {
 			t.Errorf("client %d: %q", i, reply)
 		}
-		c.want(":16\r\n")
-		c.gone()
+		c.Want(":16\r\n")
+		c.Gone()
 	}
-	p.awaitEnd()
+	p.AwaitEnd()
 }
 
 func TestSubscribersAreClosedInOrderWhenTheProxyEnds(t *testing.T) {
@@ -182,23 +182,23 @@ func TestSubscribersAreClosedInOrderWhenTheProxyEnds(t *testing.T) {
 	s := redisserver.Start(t)
 	p := startProxy(t, s.Addr())
 	c, monitor := p.client(), p.client()
-	c.send(request("SUBSCRIBE", "news"))
-	c.want(array(bulk("subscribe"), bulk("news"), ":1\r\n"))
-	monitor.send(request("MONITOR"))
-	monitor.want(ok)
+	c.Send(request("SUBSCRIBE", "news"))
+	c.Want(array(bulk("subscribe"), bulk("news"), ":1\r\n"))
+	monitor.Send(request("MONITOR"))
+	monitor.Want(ok)
 	for i := range 100 {
 		s.Do("PUBLISH", "news", fmt.Sprint(i))
 	}
-	c.want(array(bulk("message"), bulk("news"), bulk("0")))
-	p.terminate()
+	c.Want(array(bulk("message"), bulk("news"), bulk("0")))
+	p.Terminate()
 	for i := 1; i < 100; i++ {
-		c.want(array(bulk("message"), bulk("news"), bulk(fmt.Sprint(i))))
+		c.Want(array(bulk("message"), bulk("news"), bulk(fmt.Sprint(i))))
 	}
-	c.gone()
-	if lines := monitor.rest(); !strings.Contains(lines, `"PUBLISH" "news" "99"`) {
+	c.Gone()
+	if lines := monitor.Rest(); !strings.Contains(lines, `"PUBLISH" "news" "99"`) {
 		t.Errorf("the monitor saw %.200q", lines)
 	}
-	p.awaitEnd()
+	p.AwaitEnd()
 }
 
 func TestOpenTransactionIsDiscardedWhenTheProxyEnds(t *testing.T) {
@@ -206,14 +206,14 @@ func TestOpenTransactionIsDiscardedWhenTheProxyEnds(t *testing.T) {
 	s := redisserver.Start(t)
 	p := startProxy(t, s.Addr())
 	open, complete := p.client(), p.client()
-	open.send(request("WATCH", "k") + request("MULTI") + request("SET", "k", "half"))
-	open.want(ok, ok, queued)
-	complete.send(request("MULTI") + request("SET", "l", "whole") + request("EXEC"))
-	p.terminate()
-	complete.want(ok, queued, array(ok))
-	complete.gone()
-	open.gone()
-	p.awaitEnd()
+	open.Send(request("WATCH", "k") + request("MULTI") + request("SET", "k", "half"))
+	open.Want(ok, ok, queued)
+	complete.Send(request("MULTI") + request("SET", "l", "whole") + request("EXEC"))
+	p.Terminate()
+	complete.Want(ok, queued, array(ok))
+	complete.Gone()
+	open.Gone()
+	p.AwaitEnd()
 	if k, l := s.Do("GET", "k"), s.Do("GET", "l"); k != nil || l != "whole" {
 		t.Errorf("the open transaction left %v, the complete one %v", k, l)
 	}
@@ -226,7 +226,7 @@ func TestSlowReaderThatGoesOnSendingHasItsRepliesWhenTheProxyEnds(t *testing.T) 
 	s := redisserver.Start(t)
 	s.Do("SET", "large", strings.Repeat("x", 100_000))
 	p := startProxy(t, s.Addr())
-	conn := p.open()
+	conn := p.Open()
 	conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	sending := make(chan struct{})
 	go func() {
@@ -239,11 +239,11 @@ func TestSlowReaderThatGoesOnSendingHasItsRepliesWhenTheProxyEnds(t *testing.T) 
 		}
 	}()
 	time.Sleep(300 * time.Millisecond)
-	p.terminate()
+	p.Terminate()
 	time.Sleep(300 * time.Millisecond)
 	c, answered, refused := newClient(t, conn), 0, 0
 	for {
-		reply, err := c.next(patience)
+		reply, err := c.ReplyWithin(patience)
 		if err != nil {
 			break
 		}
@@ -263,11 +263,11 @@ func TestSlowReaderThatGoesOnSendingHasItsRepliesWhenTheProxyEnds(t *testing.T) 
 	}
 	conn.Close()
 	<-sending
-	p.awaitEnd()
+	p.AwaitEnd()
 	if ran := s.Do("GET", "n"); ran != fmt.Sprint(answered) {
 		t.Errorf("%s commands ran, %d were answered", ran, answered)
 	}
-	if strings.Contains(p.log(), "drain_timeout passed") {
+	if strings.Contains(p.Log(), "drain_timeout passed") {
 		t.Error("the proxy did not end by itself")
 	}
 }
@@ -276,14 +276,14 @@ func TestDrainTimeoutBoundsTheEnd(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
 	s.Do("SET", "large", strings.Repeat("x", 1<<20))
-	p := startProxy(t, s.Addr(), setting{"limits.drain_timeout", "500ms"})
+	p := startProxy(t, s.Addr(), set("limits.drain_timeout", "500ms"))
 	c := p.client()
-	c.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	c.send(strings.Repeat(request("GET", "large"), 50)) // of which it reads nothing
+	c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.Send(strings.Repeat(request("GET", "large"), 50)) // of which it reads nothing
 	time.Sleep(200 * time.Millisecond)
-	p.terminate()
-	p.awaitEnd()
-	if !strings.Contains(p.log(), "drain_timeout passed") {
+	p.Terminate()
+	p.AwaitEnd()
+	if !strings.Contains(p.Log(), "drain_timeout passed") {
 		t.Error("the log does not say that sessions were left")
 	}
 }

@@ -34,10 +34,10 @@ func TestLargestValuePassesThroughInBoundedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProgram(t, program, s.Addr())
-	conn, other := p.open(), p.client()
+	conn, other := p.Open(), p.client()
 	s.Do("SET", "k", "v")
-	other.do("GET", "k")
-	before := p.memory()
+	other.Do("GET", "k")
+	before := int(p.Memory("VmRSS"))
 	// A block that repeats with a period that is prime to every buffer's size shows bytes that are lost or doubled.
 	block := make([]byte, 1_000_003)
 	for i := range block {
@@ -46,11 +46,11 @@ func TestLargestValuePassesThroughInBoundedMemory(t *testing.T) {
 	peak := 0
 	look := func(what string) {
 		t.Helper()
-		peak = max(peak, p.memory()-before)
+		peak = max(peak, int(p.Memory("VmRSS"))-before)
 		if peak > most {
 			t.Fatalf("%s: the proxy holds %d MiB more than before", what, peak>>20)
 		}
-		if got := other.do("GET", "k"); got != bulk("v") {
+		if got := other.Do("GET", "k"); got != bulk("v") {
 			t.Fatalf("%s: another client: %q", what, got)
 		}
 	}
@@ -139,7 +139,7 @@ func TestPipelineOfAHundredThousandCommandsIsAnsweredInOrder(t *testing.T) {
 			fmt.Fprintf(&want, ":%d\r\n", n)
 		}
 	}
-	conn := p.open()
+	conn := p.Open()
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	sent := make(chan error, 1)
 	go func() {
@@ -183,28 +183,28 @@ func TestSlowReaderHarmsNobodyOnItsLink(t *testing.T) {
 			}
 			p := startProxy(t, s.Addr(), oneLoop)
 			slow := p.client()
-			slow.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+			slow.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 			var others []*client
 			for range 4 {
 				c := p.client()
-				c.do("PING")
+				c.Do("PING")
 				others = append(others, c)
 			}
-			slow.send(ask)
+			slow.Send(ask)
 			for i := range 200 {
 				c := others[i%len(others)]
-				c.send(request("SET", "k", strconv.Itoa(i)) + request("GET", "k") + request("EVAL", "return ARGV[1]", "0", strconv.Itoa(i)))
-				c.want(ok, bulk(strconv.Itoa(i)), bulk(strconv.Itoa(i)))
+				c.Send(request("SET", "k", strconv.Itoa(i)) + request("GET", "k") + request("EVAL", "return ARGV[1]", "0", strconv.Itoa(i)))
+				c.Want(ok, bulk(strconv.Itoa(i)), bulk(strconv.Itoa(i)))
 				time.Sleep(2 * time.Millisecond)
 			}
 			// When it reads at last, it has all of its replies.
-			slow.conn.SetReadDeadline(time.Now().Add(patience))
+			slow.Conn.SetReadDeadline(time.Now().Add(patience))
 			count := strings.Count(ask, "GET\r\n") + strings.Count(ask, "LRANGE\r\n") + strings.Count(ask, "EVAL\r\n")
 			if strings.Contains(ask, "MULTI") {
 				count += 2
 			}
 			for i := range count {
-				if reply, err := slow.next(patience); err != nil || reply[0] == '-' {
+				if reply, err := slow.ReplyWithin(patience); err != nil || reply[0] == '-' {
 					t.Fatalf("reply %d of the slow reader: %.100q, %v", i, reply, err)
 				}
 			}

@@ -18,28 +18,28 @@ import (
 func TestClientBeyondMaxClientsIsRefusedInRedissWords(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
-	p := startProxy(t, s.Addr(), setting{"limits.max_clients", 3})
+	p := startProxy(t, s.Addr(), set("limits.max_clients", 3))
 	var clients []*client
 	for range 3 {
 		c := p.client()
-		if got := c.do("PING"); got != "+PONG\r\n" {
+		if got := c.Do("PING"); got != "+PONG\r\n" {
 			t.Fatalf("PING: %q", got)
 		}
 		clients = append(clients, c)
 	}
-	if got := p.client().rest(); got != "-ERR max number of clients reached\r\n" {
+	if got := p.client().Rest(); got != "-ERR max number of clients reached\r\n" {
 		t.Errorf("the fourth client got %q", got)
 	}
-	clients[0].conn.Close()
-	p.eventually("let another client in", func() error {
+	clients[0].Conn.Close()
+	p.Eventually("let another client in", func() error {
 		c := p.client()
-		c.send(request("PING"))
-		if got, err := c.next(patience); got != "+PONG\r\n" {
+		c.Send(request("PING"))
+		if got, err := c.ReplyWithin(patience); got != "+PONG\r\n" {
 			return fmt.Errorf("%q, %v", got, err)
 		}
 		return nil
 	})
-	if got := clients[1].do("PING"); got != "+PONG\r\n" {
+	if got := clients[1].Do("PING"); got != "+PONG\r\n" {
 		t.Errorf("a client that was there before: %q", got)
 	}
 }
@@ -48,9 +48,9 @@ func TestClientBeyondMaxClientsIsRefusedInRedissWords(t *testing.T) {
 func subscribe(p *proxy, channel string) *client {
 	p.t.Helper()
 	c := p.client()
-	c.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	c.send(request("SUBSCRIBE", channel))
-	c.want(array(bulk("subscribe"), bulk(channel), ":1\r\n"))
+	c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.Send(request("SUBSCRIBE", channel))
+	c.Want(array(bulk("subscribe"), bulk(channel), ":1\r\n"))
 	return c
 }
 
@@ -66,7 +66,7 @@ func subscribersAre(s *redisserver.Server, channel string, n int) error {
 func TestSubscriberBeyondTheHardLimitIsClosedAndOthersAreNot(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
-	p := startProxy(t, s.Addr(), oneLoop, setting{"limits.output_buffer.pubsub.hard", "1MiB"}, setting{"limits.output_buffer.pubsub.soft", 0})
+	p := startProxy(t, s.Addr(), oneLoop, set("limits.output_buffer.pubsub.hard", "1MiB"), set("limits.output_buffer.pubsub.soft", 0))
 	slow, fast := subscribe(p, "news"), subscribe(p, "news")
 	plain := p.client()
 	message := strings.Repeat("m", 100_000)
@@ -76,15 +76,15 @@ func TestSubscriberBeyondTheHardLimitIsClosedAndOthersAreNot(t *testing.T) {
 		if _, err := publisher.Do("PUBLISH", "news", message); err != nil {
 			t.Fatal(err)
 		}
-		fast.want(array(bulk("message"), bulk("news"), bulk(message)))
+		fast.Want(array(bulk("message"), bulk("news"), bulk(message)))
 		if i%50 == 0 {
-			if got := plain.do("INCR", "n"); got != fmt.Sprintf(":%d\r\n", 1+i/50) {
+			if got := plain.Do("INCR", "n"); got != fmt.Sprintf(":%d\r\n", 1+i/50) {
 				t.Fatalf("a plain client: %q", got)
 			}
 		}
 	}
-	p.eventually("close the slow subscriber", func() error { return subscribersAre(s, "news", 1) })
-	if n := len(slow.rest()); n >= 400*len(message) {
+	p.Eventually("close the slow subscriber", func() error { return subscribersAre(s, "news", 1) })
+	if n := len(slow.Rest()); n >= 400*len(message) {
 		t.Errorf("the slow subscriber was sent all %d bytes", n)
 	}
 }
@@ -92,8 +92,8 @@ func TestSubscriberBeyondTheHardLimitIsClosedAndOthersAreNot(t *testing.T) {
 func TestSubscriberAboveTheSoftLimitForTooLongIsClosed(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
-	p := startProxy(t, s.Addr(), setting{"limits.output_buffer.pubsub.hard", "1GiB"}, setting{"limits.output_buffer.pubsub.soft", "1MiB"},
-		setting{"limits.output_buffer.pubsub.soft_for", "1s"})
+	p := startProxy(t, s.Addr(), set("limits.output_buffer.pubsub.hard", "1GiB"), set("limits.output_buffer.pubsub.soft", "1MiB"),
+		set("limits.output_buffer.pubsub.soft_for", "1s"))
 	slow, fast := subscribe(p, "news"), subscribe(p, "other")
 	publisher := s.Client()
 	for range 300 {
@@ -101,18 +101,18 @@ func TestSubscriberAboveTheSoftLimitForTooLongIsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.eventually("close the slow subscriber", func() error { return subscribersAre(s, "news", 0) })
-	slow.rest()
+	p.Eventually("close the slow subscriber", func() error { return subscribersAre(s, "news", 0) })
+	slow.Rest()
 	s.Do("PUBLISH", "other", "x")
-	fast.want(array(bulk("message"), bulk("other"), bulk("x")))
+	fast.Want(array(bulk("message"), bulk("other"), bulk("x")))
 }
 
 // TestSubscriberThatCatchesUpInTimeIsKept has one above the soft limit for a moment, again and again.
 func TestSubscriberThatCatchesUpInTimeIsKept(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
-	p := startProxy(t, s.Addr(), setting{"limits.output_buffer.pubsub.hard", "1GiB"}, setting{"limits.output_buffer.pubsub.soft", "256KiB"},
-		setting{"limits.output_buffer.pubsub.soft_for", "5s"})
+	p := startProxy(t, s.Addr(), set("limits.output_buffer.pubsub.hard", "1GiB"), set("limits.output_buffer.pubsub.soft", "256KiB"),
+		set("limits.output_buffer.pubsub.soft_for", "5s"))
 	c := subscribe(p, "news")
 	publisher := s.Client()
 	message := strings.Repeat("m", 100_000)
@@ -123,7 +123,7 @@ func TestSubscriberThatCatchesUpInTimeIsKept(t *testing.T) {
 			}
 		}
 		for range 150 {
-			c.want(array(bulk("message"), bulk("news"), bulk(message)))
+			c.Want(array(bulk("message"), bulk("news"), bulk(message)))
 		}
 	}
 }
@@ -133,23 +133,23 @@ func TestNormalClientBeyondTheHardLimitIsClosedAndOthersAreNot(t *testing.T) {
 	s := redisserver.Start(t)
 	s.Do("SET", "large", strings.Repeat("x", 100_000))
 	s.Do("SET", "small", "v")
-	p := startProxy(t, s.Addr(), oneLoop, setting{"limits.output_buffer.normal.hard", "512KiB"})
+	p := startProxy(t, s.Addr(), oneLoop, set("limits.output_buffer.normal.hard", "512KiB"))
 	slow, other := p.client(), p.client()
-	slow.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	slow.send(strings.Repeat(request("GET", "large"), 1000))
+	slow.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	slow.Send(strings.Repeat(request("GET", "large"), 1000))
 	for range 50 {
-		if got := other.do("GET", "small"); got != bulk("v") {
+		if got := other.Do("GET", "small"); got != bulk("v") {
 			t.Fatalf("another client: %q", got)
 		}
 	}
-	p.eventually("say that a slow client was closed", func() error {
-		_, err := slow.conn.Write([]byte("\r\n")) // nothing, to the proxy
+	p.Eventually("say that a slow client was closed", func() error {
+		_, err := slow.Conn.Write([]byte("\r\n")) // nothing, to the proxy
 		if err == nil {
 			return fmt.Errorf("the connection is open")
 		}
 		return nil
 	})
-	if n := len(slow.rest()); n >= 1000*100_000 {
+	if n := len(slow.Rest()); n >= 1000*100_000 {
 		t.Errorf("it was sent all %d bytes", n)
 	}
 }
@@ -157,22 +157,22 @@ func TestNormalClientBeyondTheHardLimitIsClosedAndOthersAreNot(t *testing.T) {
 func TestRequestBeyondTheQueryBufferEndsTheClient(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
-	p := startProxy(t, s.Addr(), setting{"limits.query_buffer", "2MiB"})
+	p := startProxy(t, s.Addr(), set("limits.query_buffer", "2MiB"))
 	// A script's body is looked at as a whole, and so kept until it is complete.
 	c := p.client()
-	c.conn.SetWriteDeadline(time.Now().Add(patience))
+	c.Conn.SetWriteDeadline(time.Now().Add(patience))
 	body := "return 1 -- " + strings.Repeat("x", 8<<20)
-	c.conn.Write([]byte(request("EVAL", body, "0"))) // which may fail when the proxy has closed
-	if rest := c.rest(); rest != "" {
+	c.Conn.Write([]byte(request("EVAL", body, "0"))) // which may fail when the proxy has closed
+	if rest := c.Rest(); rest != "" {
 		t.Errorf("got %q", rest)
 	}
 	// A large value is not kept: it passes through.
 	d := p.client()
 	value := strings.Repeat("v", 8<<20)
-	if got := d.do("SET", "k", value); got != ok {
+	if got := d.Do("SET", "k", value); got != ok {
 		t.Errorf("SET of 8 MiB: %q", got)
 	}
-	if got := d.do("STRLEN", "k"); got != fmt.Sprintf(":%d\r\n", len(value)) {
+	if got := d.Do("STRLEN", "k"); got != fmt.Sprintf(":%d\r\n", len(value)) {
 		t.Errorf("STRLEN: %q", got)
 	}
 }
@@ -180,30 +180,30 @@ func TestRequestBeyondTheQueryBufferEndsTheClient(t *testing.T) {
 func TestIdleClientIsClosedAndBusyAndWaitingOnesAreNot(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
-	p := startProxy(t, s.Addr(), setting{"limits.idle_timeout", "1s"})
+	p := startProxy(t, s.Addr(), set("limits.idle_timeout", "1s"))
 	idle, busy, subscriber, blocked := p.client(), p.client(), subscribe(p, "news"), p.client()
-	idle.do("PING")
-	blocked.send(request("BLPOP", "list", "0"))
+	idle.Do("PING")
+	blocked.Send(request("BLPOP", "list", "0"))
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		idle.gone()
+		idle.Gone()
 	}()
 	for open := true; open; {
 		select {
 		case <-gone:
 			open = false
 		case <-time.After(100 * time.Millisecond):
-			if got := busy.do("PING"); got != "+PONG\r\n" {
+			if got := busy.Do("PING"); got != "+PONG\r\n" {
 				t.Fatalf("a busy client: %q", got)
 			}
 		}
 	}
 	time.Sleep(time.Second)
 	s.Do("PUBLISH", "news", "x")
-	subscriber.want(array(bulk("message"), bulk("news"), bulk("x")))
+	subscriber.Want(array(bulk("message"), bulk("news"), bulk("x")))
 	s.Do("RPUSH", "list", "e")
-	blocked.want(array(bulk("list"), bulk("e")))
+	blocked.Want(array(bulk("list"), bulk("e")))
 }
 
 // TestKeepaliveIsSetOnClients reads the timers of the proxy's sockets from the kernel.
@@ -218,11 +218,11 @@ func TestKeepaliveIsSetOnClients(t *testing.T) {
 		if test.seconds == 0 {
 			value = 0
 		}
-		p := startProxy(t, s.Addr(), setting{"limits.tcp_keepalive", value})
+		p := startProxy(t, s.Addr(), set("limits.tcp_keepalive", value))
 		c := p.client()
-		c.do("PING")
-		local := c.conn.RemoteAddr().(*net.TCPAddr).Port
-		remote := c.conn.LocalAddr().(*net.TCPAddr).Port
+		c.Do("PING")
+		local := c.Conn.RemoteAddr().(*net.TCPAddr).Port
+		remote := c.Conn.LocalAddr().(*net.TCPAddr).Port
 		kind, ticks := socketTimer(t, local, remote)
 		// The kernel counts in hundredths of a second. It began when the connection was accepted.
 		const keepalive = 2

@@ -63,15 +63,15 @@ func TestRequestsOverANetworkThatIsCutEnd(t *testing.T) {
 	s := redisserver.Start(t)
 	s.Do("SET", "k", "v")
 	m := newMiddle(t, s)
-	p := startProxy(t, m.addr, append(eagerly, setting{"upstream.tcp_user_timeout", "2s"}, setting{"limits.busy_wait", "300ms"})...)
+	p := startProxy(t, m.addr, append(eagerly, set("upstream.tcp_user_timeout", "2s"), set("limits.busy_wait", "300ms"))...)
 	writer, reader, slow, blocked, subscriber := p.client(), p.client(), p.client(), p.client(), p.client()
 	for _, c := range []*client{writer, reader, slow} {
-		if got := c.do("GET", "k"); got != bulk("v") {
+		if got := c.Do("GET", "k"); got != bulk("v") {
 			t.Fatalf("GET: %q", got)
 		}
 	}
-	subscriber.do("SUBSCRIBE", "news")
-	blocked.send(request("BLPOP", "list", "0"))
+	subscriber.Do("SUBSCRIBE", "news")
+	blocked.Send(request("BLPOP", "list", "0"))
 	// A call that the server has run, whose reply is on its way when the network goes.
 	reached, over := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(over) })
@@ -80,9 +80,9 @@ func TestRequestsOverANetworkThatIsCutEnd(t *testing.T) {
 		<-over
 		return false
 	})
-	slow.send(request("EVAL", "return redis.call('INCR', KEYS[1])", "1", "slowly"))
+	slow.Send(request("EVAL", "return redis.call('INCR', KEYS[1])", "1", "slowly"))
 	await(t, reached)
-	p.eventually("block", func() error {
+	p.Eventually("block", func() error {
 		if n := s.Info("clients")["blocked_clients"]; n != "1" {
 			return fmt.Errorf("%s clients are blocked", n)
 		}
@@ -90,19 +90,19 @@ func TestRequestsOverANetworkThatIsCutEnd(t *testing.T) {
 	})
 
 	m.part()
-	writer.send(request("SET", "k", "w"))
-	reader.send(request("GET", "k"))
-	if got := slow.reply(); !mayHaveRun(got) {
+	writer.Send(request("SET", "k", "w"))
+	reader.Send(request("GET", "k"))
+	if got := slow.Reply(); !mayHaveRun(got) {
 		t.Errorf("a script that the server had run: %q", got)
 	}
-	if got := writer.reply(); !mayHaveRun(got) && !didNotRun(got) {
+	if got := writer.Reply(); !mayHaveRun(got) && !didNotRun(got) {
 		t.Errorf("a write: %q", got)
 	}
-	if got := reader.reply(); !strings.HasPrefix(got, "-") {
+	if got := reader.Reply(); !strings.HasPrefix(got, "-") {
 		t.Errorf("a read: %q", got)
 	}
 	for name, c := range map[string]*client{"who blocks": blocked, "who listens": subscriber} {
-		if got, err := c.next(patience); err == nil && !mayHaveRun(got) {
+		if got, err := c.ReplyWithin(patience); err == nil && !mayHaveRun(got) {
 			t.Errorf("%s: %q", name, got)
 		} else if err != nil && strings.Contains(err.Error(), "timeout") {
 			t.Errorf("%s is not told within %v", name, patience)
@@ -110,13 +110,13 @@ func TestRequestsOverANetworkThatIsCutEnd(t *testing.T) {
 	}
 
 	m.reunite()
-	p.eventually("go on", func() error {
-		if got := p.client().do("SET", "k", "x"); got != ok {
+	p.Eventually("go on", func() error {
+		if got := p.client().Do("SET", "k", "x"); got != ok {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
 	})
-	if got := reader.do("GET", "k"); got != bulk("x") {
+	if got := reader.Do("GET", "k"); got != bulk("x") {
 		t.Errorf("afterwards: %q", got)
 	}
 }

@@ -29,11 +29,11 @@ func TestPrimaryThatRestartsInOrderUnderLoadIsToldTruly(t *testing.T) {
 	var restarted atomic.Bool
 	var working sync.WaitGroup
 	for i := range clients {
-		conn := p.open()
+		conn := p.Open()
 		o := outcome{map[string]bool{}, map[string]bool{}, map[string]bool{}}
 		outcomes[i] = o
 		working.Go(func() {
-			c := &client{conn: conn}
+			c := &client{Conn: conn}
 			again := false
 			for n := 0; !stop.Load(); n++ {
 				id := fmt.Sprint(i, ":", n)
@@ -42,7 +42,7 @@ func TestPrimaryThatRestartsInOrderUnderLoadIsToldTruly(t *testing.T) {
 					errs <- err
 					return
 				}
-				reply, err := c.next(patience)
+				reply, err := c.ReplyWithin(patience)
 				switch {
 				case err != nil:
 					errs <- fmt.Errorf("%s: %w", id, err)
@@ -71,7 +71,7 @@ func TestPrimaryThatRestartsInOrderUnderLoadIsToldTruly(t *testing.T) {
 		s.Restart()
 	}
 	restarted.Store(true)
-	p.eventually("serve everybody again", func() error {
+	p.Eventually("serve everybody again", func() error {
 		if n := after.Load(); n != clients {
 			return fmt.Errorf("%d of %d clients have written", n, clients)
 		}
@@ -120,16 +120,16 @@ func TestReplicaThatGoesAndComesBackIsNotNoticedByReaders(t *testing.T) {
 	primary, replica := redisserver.StartPair(t)
 	primary.Do("SET", "k", "value")
 	redisserver.WaitReplica(t, primary, replica)
-	p := startProxy(t, primary.Addr(), append(eagerly, setting{"upstream.replicas", []string{replica.Addr()}}, setting{"routing.reads", "replica"})...)
+	p := startProxy(t, primary.Addr(), append(eagerly, set("upstream.replicas", []string{replica.Addr()}), set("routing.reads", "replica"))...)
 	onReplica := func() error {
 		before := gets(replica)
-		p.client().do("GET", "k")
+		p.client().Do("GET", "k")
 		if gets(replica) == before {
 			return fmt.Errorf("it went to the primary")
 		}
 		return nil
 	}
-	p.eventually("read from the replica", onReplica)
+	p.Eventually("read from the replica", onReplica)
 
 	const clients = 8
 	var stop atomic.Bool
@@ -137,10 +137,10 @@ func TestReplicaThatGoesAndComesBackIsNotNoticedByReaders(t *testing.T) {
 	var reads atomic.Int64
 	errs := make(chan error, clients)
 	for i := range clients {
-		conn := p.open()
+		conn := p.Open()
 		depth := 1 + i%2*9
 		reading.Go(func() {
-			c := &client{conn: conn}
+			c := &client{Conn: conn}
 			for !stop.Load() {
 				if err := readBatch(c, conn, depth); err != nil {
 					errs <- err
@@ -156,7 +156,7 @@ func TestReplicaThatGoesAndComesBackIsNotNoticedByReaders(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		replica.Restart()
 		redisserver.WaitReplica(t, primary, replica)
-		p.eventually("read from the replica again", onReplica)
+		p.Eventually("read from the replica again", onReplica)
 	}
 	stop.Store(true)
 	reading.Wait()
@@ -173,7 +173,7 @@ func readBatch(c *client, conn net.Conn, depth int) error {
 		return err
 	}
 	for range depth {
-		if reply, err := c.next(patience); err != nil || reply != bulk("value") {
+		if reply, err := c.ReplyWithin(patience); err != nil || reply != bulk("value") {
 			return fmt.Errorf("GET: %q, %v", reply, err)
 		}
 	}

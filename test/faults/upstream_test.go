@@ -9,46 +9,47 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
 // oneLoop puts all clients on one loop, and so on one link.
-var oneLoop = setting{"loops", 1}
+var oneLoop = set("loops", 1)
 
 // eagerly keeps the waits between attempts to connect short.
-var eagerly = []setting{{"upstream.reconnect.min", "10ms"}, {"upstream.reconnect.max", "50ms"}}
+var eagerly = []program.Option{set("upstream.reconnect.min", "10ms"), set("upstream.reconnect.max", "50ms")}
 
 func TestServerThatRefusesIsToldAndFoundAgain(t *testing.T) {
 	t.Parallel()
 	m := newMiddle(t, redisserver.Start(t))
 	p := startProxy(t, m.addr, eagerly...)
 	c := p.client()
-	if got := c.do("SET", "k", "v"); got != ok {
+	if got := c.Do("SET", "k", "v"); got != ok {
 		t.Fatalf("SET: %q", got)
 	}
 	m.refuse()
-	if got := c.do("SET", "k", "w"); !didNotRun(got) && !mayHaveRun(got) {
+	if got := c.Do("SET", "k", "w"); !didNotRun(got) && !mayHaveRun(got) {
 		t.Errorf("the first write after the server went: %q", got)
 	}
 	for i := range 50 {
-		if got := c.do("SET", "k", "w"); !didNotRun(got) {
+		if got := c.Do("SET", "k", "w"); !didNotRun(got) {
 			t.Fatalf("write %d on a server that refuses: %q", i, got)
 		}
-		if got := c.do("GET", "k"); !didNotRun(got) {
+		if got := c.Do("GET", "k"); !didNotRun(got) {
 			t.Fatalf("read %d on a server that refuses: %q", i, got)
 		}
-		if got := c.do("BLPOP", "l", "0"); !didNotRun(got) {
+		if got := c.Do("BLPOP", "l", "0"); !didNotRun(got) {
 			t.Fatalf("blocking command %d on a server that refuses: %q", i, got)
 		}
 	}
 	m.admit()
-	p.eventually("find the server again", func() error {
-		if got := c.do("SET", "k", "x"); got != ok {
+	p.Eventually("find the server again", func() error {
+		if got := c.Do("SET", "k", "x"); got != ok {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
 	})
-	if got := c.do("GET", "k"); got != bulk("x") {
+	if got := c.Do("GET", "k"); got != bulk("x") {
 		t.Errorf("GET: %q", got)
 	}
 }
@@ -59,12 +60,12 @@ func TestServerThatIsAwayAtFirstIsFoundLater(t *testing.T) {
 	m.refuse()
 	p := startProxy(t, m.addr, eagerly...)
 	c := p.client()
-	if got := c.do("SET", "k", "v"); !strings.HasPrefix(got, "-UNAVAILABLE ") {
+	if got := c.Do("SET", "k", "v"); !strings.HasPrefix(got, "-UNAVAILABLE ") {
 		t.Errorf("before the server is there: %q", got)
 	}
 	m.admit()
-	p.eventually("find the server", func() error {
-		if got := c.do("SET", "k", "v"); got != ok {
+	p.Eventually("find the server", func() error {
+		if got := c.Do("SET", "k", "v"); got != ok {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
@@ -116,7 +117,7 @@ func TestLinkThatBreaksIsToldToEachClientAsItIs(t *testing.T) {
 			s.Do("SET", "large", large)
 			s.Do("SET", "small", "value")
 			first, reader, writer := p.client(), p.client(), p.client()
-			first.do("PING")
+			first.Do("PING")
 
 			reached, strike, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			t.Cleanup(func() { close(over) })
@@ -127,11 +128,11 @@ func TestLinkThatBreaksIsToldToEachClientAsItIs(t *testing.T) {
 				<-over // what is not closed stays open
 				return false
 			})
-			first.send(request("GET", "large"))
+			first.Send(request("GET", "large"))
 			await(t, reached)
-			reader.send(request("GET", "small"))
-			writer.send(request("SET", "written", "yes"))
-			p.eventually("pass the write on", func() error {
+			reader.Send(request("GET", "small"))
+			writer.Send(request("SET", "written", "yes"))
+			p.Eventually("pass the write on", func() error {
 				if got := s.Do("GET", "written"); got != "yes" {
 					return fmt.Errorf("it is %v", got)
 				}
@@ -140,20 +141,20 @@ func TestLinkThatBreaksIsToldToEachClientAsItIs(t *testing.T) {
 			close(strike)
 
 			if b.partly {
-				if rest := first.rest(); len(rest) > 100 || rest == "" {
+				if rest := first.Rest(); len(rest) > 100 || rest == "" {
 					t.Errorf("the client whose reply broke off got %d bytes: %.200q", len(rest), rest)
 				}
-			} else if got := first.reply(); got != bulk(large) {
+			} else if got := first.Reply(); got != bulk(large) {
 				t.Errorf("the struck read: %.200q", got)
 			}
-			if got := reader.reply(); got != bulk("value") {
+			if got := reader.Reply(); got != bulk("value") {
 				t.Errorf("the read behind it: %q", got)
 			}
-			if got := writer.reply(); !mayHaveRun(got) {
+			if got := writer.Reply(); !mayHaveRun(got) {
 				t.Errorf("the write behind it: %q", got)
 			}
 			for _, c := range []*client{reader, writer, p.client()} {
-				if got := c.do("GET", "small"); got != bulk("value") {
+				if got := c.Do("GET", "small"); got != bulk("value") {
 					t.Errorf("afterwards: %q", got)
 				}
 			}
@@ -182,7 +183,7 @@ func TestWriteWhoseLinkBreaksIsNotSentTwice(t *testing.T) {
 			reset(toProxy)
 			return false
 		})
-		if got := c.do("RPUSH", "list", marker); !mayHaveRun(got) {
+		if got := c.Do("RPUSH", "list", marker); !mayHaveRun(got) {
 			t.Fatalf("RPUSH: %q", got)
 		}
 	}
@@ -201,16 +202,16 @@ func TestTransactionOfALinkThatBreaksIsTold(t *testing.T) {
 		reset(toProxy)
 		return false
 	})
-	c.send(request("MULTI") + request("INCR", "n"))
-	c.want(ok, queued)
-	c.send(request("EXEC"))
-	if got, err := c.next(patience); err == nil && !mayHaveRun(got) {
+	c.Send(request("MULTI") + request("INCR", "n"))
+	c.Want(ok, queued)
+	c.Send(request("EXEC"))
+	if got, err := c.ReplyWithin(patience); err == nil && !mayHaveRun(got) {
 		t.Errorf("EXEC: %q", got)
 	}
 	if got := s.Do("GET", "n"); got != "1" {
 		t.Errorf("the transaction ran %v times", got)
 	}
-	if got := p.client().do("INCR", "n"); got != ":2\r\n" {
+	if got := p.client().Do("INCR", "n"); got != ":2\r\n" {
 		t.Errorf("afterwards: %q", got)
 	}
 }
@@ -226,11 +227,11 @@ func TestReplyThatNobodyAskedForEndsTheLinkOnly(t *testing.T) {
 		toProxy.Write(append(reply, "+FORGED\r\n"...))
 		return true
 	})
-	if got := c.do("GET", "extra"); got != null {
+	if got := c.Do("GET", "extra"); got != null {
 		t.Errorf("GET: %q", got)
 	}
 	for i := range 20 {
-		if got := c.do("GET", "k"); got != bulk("v") {
+		if got := c.Do("GET", "k"); got != bulk("v") {
 			t.Fatalf("read %d after a reply too many: %q", i, got)
 		}
 	}
@@ -243,29 +244,29 @@ func TestStalledServerKeepsNobodyWaitingForEver(t *testing.T) {
 	s := redisserver.Start(t)
 	s.Do("SET", "k", "v")
 	m := newMiddle(t, s)
-	p := startProxy(t, m.addr, append(eagerly, oneLoop, setting{"limits.busy_wait", "300ms"})...)
+	p := startProxy(t, m.addr, append(eagerly, oneLoop, set("limits.busy_wait", "300ms"))...)
 	waiting, later := p.client(), p.client()
-	if got := waiting.do("GET", "k"); got != bulk("v") {
+	if got := waiting.Do("GET", "k"); got != bulk("v") {
 		t.Fatalf("GET: %q", got)
 	}
 	m.stall()
-	waiting.send(request("SET", "k", "w") + request("GET", "k"))
-	p.eventually("tell that the server says nothing", func() error {
-		if got := later.do("PING"); got != "+PONG\r\n" {
+	waiting.Send(request("SET", "k", "w") + request("GET", "k"))
+	p.Eventually("tell that the server says nothing", func() error {
+		if got := later.Do("PING"); got != "+PONG\r\n" {
 			t.Fatalf("PING of a server that is silent: %q", got)
 		}
 		c := p.client()
-		c.send(request("GET", "k"))
-		got, err := c.next(2 * time.Second)
+		c.Send(request("GET", "k"))
+		got, err := c.ReplyWithin(2 * time.Second)
 		if err != nil || !strings.HasPrefix(got, "-") {
 			return fmt.Errorf("a later read: %q, %v", got, err)
 		}
 		return nil
 	})
 	m.release()
-	waiting.want(ok, bulk("w"))
-	p.eventually("go on", func() error {
-		if got := later.do("GET", "k"); got != bulk("w") {
+	waiting.Want(ok, bulk("w"))
+	p.Eventually("go on", func() error {
+		if got := later.Do("GET", "k"); got != bulk("w") {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
@@ -277,26 +278,26 @@ func TestServerThatIsSilentForLongKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	s := redisserver.Start(t)
 	m := newMiddle(t, s)
-	p := startProxy(t, m.addr, append(eagerly, oneLoop, setting{"limits.busy_wait", "300ms"})...)
+	p := startProxy(t, m.addr, append(eagerly, oneLoop, set("limits.busy_wait", "300ms"))...)
 	c := p.client()
-	c.do("PING")
+	c.Do("PING")
 	m.stall()
-	p.eventually("take the server for lost", func() error {
-		if !strings.Contains(p.log(), "node is down") {
+	p.Eventually("take the server for lost", func() error {
+		if !strings.Contains(p.Log(), "node is down") {
 			return fmt.Errorf("the log does not say so")
 		}
 		return nil
 	})
 	for _, command := range [][]string{{"GET", "k"}, {"SET", "k", "v"}, {"BLPOP", "l", "0"}, {"EVAL", "return 1", "0"}, {"MULTI"}} {
 		late := p.client()
-		late.send(request(command...))
-		if got, err := late.next(patience); err != nil || !strings.HasPrefix(got, "-") || !strings.HasSuffix(got, "did not run\r\n") {
+		late.Send(request(command...))
+		if got, err := late.ReplyWithin(patience); err != nil || !strings.HasPrefix(got, "-") || !strings.HasSuffix(got, "did not run\r\n") {
 			t.Errorf("%q: %q, %v", command, got, err)
 		}
 	}
 	m.release()
-	p.eventually("go on", func() error {
-		if got := c.do("SET", "k", "v"); got != ok {
+	p.Eventually("go on", func() error {
+		if got := c.Do("SET", "k", "v"); got != ok {
 			return fmt.Errorf("%q", got)
 		}
 		return nil

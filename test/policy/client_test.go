@@ -22,12 +22,7 @@ type client struct {
 // as returns a client of the proxy that has logged in as a user of the server.
 func (s *site) as(user string) *client {
 	s.t.Helper()
-	c := &client{t: s.t}
-	var err error
-	if c.conn, err = net.DialTimeout("tcp", s.addr, patience); err != nil {
-		s.t.Fatalf("connect to scriptproxy: %v", err)
-	}
-	s.t.Cleanup(func() { c.conn.Close() })
+	c := &client{t: s.t, conn: s.Open()}
 	if got := c.do("AUTH", user, user); got != "+OK" {
 		s.t.Fatalf("user %s cannot log in: %s", user, got)
 	}

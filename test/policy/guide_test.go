@@ -40,7 +40,7 @@ func TestTheGuidesRulesAndCommandsWork(t *testing.T) {
 	for _, block := range blocks(t, "sh no-run") {
 		for line := range strings.Lines(block) {
 			line, _, _ = strings.Cut(line, "#")
-			line = strings.NewReplacer("config.yaml", "transfer.yaml", "127.0.0.1:9380", s.admin, "-for 24h", "-for 1s", "-out rules.yaml", "-out learned.yaml").Replace(line)
+			line = strings.NewReplacer("config.yaml", "transfer.yaml", "127.0.0.1:9380", s.Admin, "-for 24h", "-for 1s", "-out rules.yaml", "-out learned.yaml").Replace(line)
 			if out, status := s.cli(splitWords(line)[1:]...); status != 0 {
 				t.Errorf("%s: %d %s", line, status, out)
 			}

@@ -4,13 +4,12 @@ package policy
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -62,7 +61,7 @@ func TestHostileBodiesStayInBoundsWhileTrafficFlows(t *testing.T) {
 			}()
 		}()
 	}
-	before := rss(t, s)
+	before := s.Memory("VmHWM")
 	attacker := s.as("batch")
 	for _, h := range hostile {
 		for round := range 3 {
@@ -71,7 +70,7 @@ func TestHostileBodiesStayInBoundsWhileTrafficFlows(t *testing.T) {
 			if got := attacker.do("EVAL", body, "1", "k"); !strings.HasPrefix(got, h.want) {
 				t.Errorf("%s is answered %.200s, want %s…", h.name, got, h.want)
 			}
-			s.eventually("go on serving after "+h.name, func() error {
+			s.Eventually("go on serving after "+h.name, func() error {
 				return errorUnless(calls.Load() > from, "nobody is served")
 			})
 		}
@@ -84,28 +83,9 @@ func TestHostileBodiesStayInBoundsWhileTrafficFlows(t *testing.T) {
 	}
 	// A body of 17 MB is held more than once on its way, an analysis takes 64 MB at most, and the collector lets as much again lie
 	// about; the race detector's own memory comes on top.
-	grown := rss(t, s) - before
-	if limit := int64(512 << 20); grown > limit && !raceDetector {
+	grown := s.Memory("VmHWM") - before
+	if limit := int64(512 << 20); grown > limit && !program.RaceDetector {
 		t.Errorf("the proxy has grown by %d MB", grown>>20)
 	}
 	t.Logf("%d calls beside it; the proxy has grown by %d MB", calls.Load(), grown>>20)
-}
-
-// rss is the largest that the proxy's memory has been, in bytes.
-func rss(t *testing.T, s *site) int64 {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(b), "VmHWM:")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		t.Fatalf("no VmHWM in %s", b)
-	}
-	kb, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kb << 10
 }

@@ -29,7 +29,7 @@ func traffic(t *testing.T, s *site) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	app := redis.NewClient(&redis.Options{Addr: s.addr, Username: "app", Password: "app", MaxRetries: -1, ReadTimeout: patience})
+	app := redis.NewClient(&redis.Options{Addr: s.Addr, Username: "app", Password: "app", MaxRetries: -1, ReadTimeout: patience})
 	defer app.Close()
 	hash := redis.NewScript("return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])")
 	check("a script's helper", hash.Run(ctx, app, []string{"h"}, "field", "value").Err())
@@ -78,16 +78,16 @@ func startLearning(t *testing.T, s *site, args ...string) (end func() string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := exec.Command(binary, append([]string{"policy", "learn", "-admin", "http://" + s.admin}, args...)...)
+	cmd := exec.Command(binary, append([]string{"policy", "learn", "-admin", "http://" + s.Admin}, args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
 	exited, err := child.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	s.eventually("learn", func() error {
+	s.Eventually("learn", func() error {
 		var state struct{ Learning struct{ Running bool } }
-		return errorUnless(json.Unmarshal([]byte(s.get("/api/v1/policy")), &state) == nil && state.Learning.Running, "no run is under way")
+		return errorUnless(json.Unmarshal([]byte(s.body("/api/v1/policy")), &state) == nil && state.Learning.Running, "no run is under way")
 	})
 	return func() string {
 		t.Helper()
@@ -163,12 +163,12 @@ func TestALearningRunEndsByItself(t *testing.T) {
 	c := s.as("app")
 	done := make(chan string, 1)
 	go func() {
-		cmd := exec.Command(binary, "policy", "learn", "-admin", "http://"+s.admin, "-for", "2s", "-no-networks")
+		cmd := exec.Command(binary, "policy", "learn", "-admin", "http://"+s.Admin, "-for", "2s", "-no-networks")
 		out, _ := cmd.Output()
 		done <- string(out)
 	}()
-	s.eventually("learn", func() error {
-		return errorUnless(strings.Contains(s.get("/api/v1/policy"), `"running": true`), "no run is under way")
+	s.Eventually("learn", func() error {
+		return errorUnless(strings.Contains(s.body("/api/v1/policy"), `"running": true`), "no run is under way")
 	})
 	want(t, c.pipeline("GET a", "KEYS none"), "$-1", "-DENIED command 'keys'…")
 	if out, status := s.cli("policy", "learn", "-for", "1m"); status != 1 || !strings.Contains(out, "a learning run is under way; stop it first") {
@@ -182,7 +182,7 @@ func TestALearningRunEndsByItself(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("policy learn did not end")
 	}
-	if text := s.get("/api/v1/policy"); !strings.Contains(text, `"running": false`) {
+	if text := s.body("/api/v1/policy"); !strings.Contains(text, `"running": false`) {
 		t.Errorf("the run goes on: %s", text)
 	}
 }

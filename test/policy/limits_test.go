@@ -39,7 +39,7 @@ rules:
 		t.Fatal(text)
 	}
 	want(t, app.pipeline("EVALSHA incr 1 n 1", "EVALSHA get 1 n", "EVALSHA get 1 n"), slowly, "$1\r\n4", "-LIMIT script 'get' version v1: rule 'rarely': at most 2/h per script")
-	s.eventually("count", func() error {
+	s.Eventually("count", func() error {
 		series := `scriptproxy_script_calls_total{outcome="limited",route="local",script="incr",version="v1"}`
 		if got := s.metric(series); got != 3 {
 			return fmt.Errorf("%s is %v, want 3", series, got)
@@ -61,7 +61,7 @@ rules:
 `, "")
 	a, b := s.as("app"), s.as("batch")
 	a.send([]string{"BLPOP", "list", "0"})
-	s.eventually("block", func() error {
+	s.Eventually("block", func() error {
 		if n := redis.Info("clients")["blocked_clients"]; n != "1" {
 			return fmt.Errorf("%s clients are blocked", n)
 		}
@@ -88,7 +88,7 @@ rules:
   - {name: hget, match: {commands: [get], users: [app]}, route: replica}
 `, "")
 	s.write("config.yaml", strings.Replace(s.read("config.yaml"), "username: loader", fmt.Sprintf("replicas: [%q], username: loader", replica.Addr()), 1))
-	s.stop()
+	s.Stop()
 	s = restart(t, s)
 	app, batch := s.as("app"), s.as("batch")
 	want(t, app.pipeline("EVALSHA incr 1 n 1"), ":1")
@@ -104,7 +104,7 @@ rules:
 		t.Errorf("the replica has run %d reads that a rule sends to the primary", n-before)
 	}
 	before = ran(replica, "get")
-	s.eventually("read from the replica", func() error {
+	s.Eventually("read from the replica", func() error {
 		want(t, app.pipeline("GET n"), "$3\r\n201")
 		if ran(replica, "get") == before {
 			return fmt.Errorf("the replica has not seen the GET that a rule sends there")

@@ -3,36 +3,13 @@
 package policy
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/scriptproxy/scriptproxy/test/program"
 )
 
 // binary is the program under test, built once for all tests.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(buildAndRun(m))
-}
-
-func buildAndRun(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "scriptproxy-policy-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "policy: create a directory for the program:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "scriptproxy")
-	args := []string{"build", "-buildvcs=false", "-o", binary}
-	if raceDetector {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "policy: build the program: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, &binary, nil)) }

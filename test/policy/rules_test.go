@@ -109,7 +109,7 @@ func TestEveryRuleIsCounted(t *testing.T) {
 		`scriptproxy_script_calls_total{outcome="ok",route="primary",script="incr",version="v1"}`:         2,
 		`scriptproxy_errors_total{kind="denied"}`:                                                         16,
 	} {
-		s.eventually("count "+series, func() error {
+		s.Eventually("count "+series, func() error {
 			if got := s.metric(series); got != n {
 				return fmt.Errorf("it is %v, want %v", got, n)
 			}
@@ -122,7 +122,7 @@ func TestEveryRuleIsCounted(t *testing.T) {
 			Allowed, Denied int
 		}
 	}
-	if err := json.Unmarshal([]byte(s.get("/api/v1/policy")), &state); err != nil {
+	if err := json.Unmarshal([]byte(s.body("/api/v1/policy")), &state); err != nil {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(state.Rules)
@@ -134,7 +134,7 @@ func TestEveryRuleIsCounted(t *testing.T) {
 		t.Fatal(text)
 	}
 	clients["app"].do("KEYS", "*")
-	if text := s.get("/api/v1/policy"); !strings.Contains(text, `"denied": 5`) {
+	if text := s.body("/api/v1/policy"); !strings.Contains(text, `"denied": 5`) {
 		t.Errorf("after a reload the API says %s", text)
 	}
 }
@@ -207,7 +207,7 @@ rules:
   - {name: strangers, match: {users: [batch], functions: [stranger], registered: false}, action: allow}
 `, "")
 	app, batch := s.as("app"), s.as("batch")
-	s.eventually("load the library", func() error {
+	s.Eventually("load the library", func() error {
 		return errorUnless(app.do("FCALL", "discount", "0", "8") == ":4", "discount does not run")
 	})
 	want(t, app.pipeline("FCALL discount@v1 0 8", "FCALL refund 0 8", "FCALL stranger 0", "FCALL nosuch 0"),
@@ -238,7 +238,7 @@ func TestAuditLetsEverythingRunAndSaysWhatItWouldDeny(t *testing.T) {
 	s := start(t, redisserver.Start(t, users...), "audit", mixed, "")
 	c := s.as("app")
 	want(t, c.pipeline("KEYS none", "EVALSHA spin 0 5", "EVAL return(1) 0", "EVALSHA incr 1 n 1"), "*0", ":5", ":1", ":1")
-	s.eventually("count", func() error {
+	s.Eventually("count", func() error {
 		for series, n := range map[string]float64{
 			`scriptproxy_policy_decisions_total{rule="no-config",verdict="audit"}`:        1,
 			`scriptproxy_policy_decisions_total{rule="own-scripts-only",verdict="audit"}`: 1,
@@ -251,8 +251,8 @@ func TestAuditLetsEverythingRunAndSaysWhatItWouldDeny(t *testing.T) {
 		}
 		return nil
 	})
-	s.eventually("log", func() error {
-		if log := s.log(); strings.Count(log, "the policy would deny a call") != 3 {
+	s.Eventually("log", func() error {
+		if log := s.Log(); strings.Count(log, "the policy would deny a call") != 3 {
 			return fmt.Errorf("the log says %d times what would be denied", strings.Count(log, "the policy would deny a call"))
 		}
 		return nil
@@ -261,10 +261,10 @@ func TestAuditLetsEverythingRunAndSaysWhatItWouldDeny(t *testing.T) {
 	for range 50 {
 		c.do("KEYS", "none")
 	}
-	if n := strings.Count(s.log(), `"rule":"no-config"`); n > 3 {
+	if n := strings.Count(s.Log(), `"rule":"no-config"`); n > 3 {
 		t.Errorf("the log has %d lines about one rule", n)
 	}
-	if text := s.get("/readyz"); text != "ok\n" {
+	if text := s.body("/readyz"); text != "ok\n" {
 		t.Errorf("where nothing is denied, readiness warns: %q", text)
 	}
 }

@@ -127,7 +127,7 @@ func TestWithTheWallEverythingElseWorksAsBefore(t *testing.T) {
 	s := start(t, redis, "enforce", noFlush, "")
 	s.applyACL("app")
 	s.reload()
-	s.eventually("see the wall", func() error { return noWarnings(s) })
+	s.Eventually("see the wall", func() error { return noWarnings(s) })
 	c := s.as("app")
 	want(t, c.pipeline("EVALSHA incr 1 n 5", "EVAL return(1) 0", "EVAL return(1) 0", "GET n", "EVALSHA get 1 n", "EVAL return(2) 0", "PING"),
 		":5", ":1", ":1", "$1\r\n5", "$1\r\n5", ":2", "+PONG")
@@ -155,7 +155,7 @@ func TestWithTheWallEverythingElseWorksAsBefore(t *testing.T) {
 
 // noWarnings returns an error while readiness warns of something.
 func noWarnings(s *site) error {
-	if text := s.get("/readyz"); text != "ok\n" {
+	if text := s.body("/readyz"); text != "ok\n" {
 		return fmt.Errorf("/readyz says %q", text)
 	}
 	return nil
@@ -169,27 +169,27 @@ func TestReadinessSaysWhatTheServerWouldLetThrough(t *testing.T) {
 	// Without a wall, whoever evades the analysis gets what she wants.
 	want(t, []string{c.do("EVAL", "return redis.call(ARGV[1])", "0", "FLUSHALL"), c.do("GET", "witness")}, "+OK", "$-1")
 	const gap = "warning: the server lets user 'app' run CONFIG|SET, FLUSHALL, FLUSHDB, also inside scripts, although rule 'no-flush' denies it; set the ACL with: scriptproxy policy acl -apply\n"
-	s.eventually("warn", func() error {
-		if text := s.get("/readyz"); !strings.HasPrefix(text, "ok\n") || !strings.Contains(text, "the server lets user 'app' run ") || !strings.Contains(text, "FLUSHALL") {
+	s.Eventually("warn", func() error {
+		if text := s.body("/readyz"); !strings.HasPrefix(text, "ok\n") || !strings.Contains(text, "the server lets user 'app' run ") || !strings.Contains(text, "FLUSHALL") {
 			return fmt.Errorf("/readyz says %q", text)
 		}
 		return nil
 	})
-	if text := s.get("/readyz"); !strings.Contains(text, strings.ReplaceAll(gap, "CONFIG|SET, ", "")) {
+	if text := s.body("/readyz"); !strings.Contains(text, strings.ReplaceAll(gap, "CONFIG|SET, ", "")) {
 		t.Errorf("/readyz says %q, want in it %q", text, gap)
 	}
-	if !strings.Contains(s.log(), "the policy has no wall behind it") {
+	if !strings.Contains(s.Log(), "the policy has no wall behind it") {
 		t.Error("the log says nothing of it")
 	}
 	var state struct{ Wall []string }
-	if err := json.Unmarshal([]byte(s.get("/api/v1/policy")), &state); err != nil || len(state.Wall) == 0 {
+	if err := json.Unmarshal([]byte(s.body("/api/v1/policy")), &state); err != nil || len(state.Wall) == 0 {
 		t.Errorf("the API says %v, %v", state.Wall, err)
 	}
 	s.applyACL("app")
 	if status, text := s.reload(); status != 200 {
 		t.Fatal(text)
 	}
-	s.eventually("find the wall", func() error { return noWarnings(s) })
+	s.Eventually("find the wall", func() error { return noWarnings(s) })
 	if got := c.do("EVAL", "return redis.call(ARGV[1])", "0", "FLUSHALL"); !refusedByServer(got) {
 		t.Errorf("with the wall it is answered %s", got)
 	}
@@ -198,8 +198,8 @@ func TestReadinessSaysWhatTheServerWouldLetThrough(t *testing.T) {
 func TestACallThatTravelsAsTheProxysOwnUserIsWarnedOf(t *testing.T) {
 	redis := redisserver.Start(t, users...)
 	s := start(t, redis, "enforce", noFlush, "auth: {mode: service, users: [{name: web, password_sha256: "+strings.Repeat("0", 64)+"}]}\n")
-	s.eventually("warn", func() error {
-		if text := s.get("/readyz"); !strings.Contains(text, "warning: calls of clients travel as 'loader', the user with which the proxy loads scripts") {
+	s.Eventually("warn", func() error {
+		if text := s.body("/readyz"); !strings.Contains(text, "warning: calls of clients travel as 'loader', the user with which the proxy loads scripts") {
 			return fmt.Errorf("/readyz says %q", text)
 		}
 		return nil

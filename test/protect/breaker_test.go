@@ -46,7 +46,7 @@ func TestBreakerOpensHalfOpensAndCloses(t *testing.T) {
 	p := startProxy(t, server, nil, quickly(script("moody", []string{moodyBody}, "breaker", breaker("1s", "none")))...)
 	state := func(want float64) {
 		t.Helper()
-		p.eventually("say the breaker's state", func() error {
+		p.Eventually("say the breaker's state", func() error {
 			if got := p.counted("script_breaker_state", `script="moody",version="v1"`); got != want {
 				return fmt.Errorf("it is %v, want %v", got, want)
 			}
@@ -132,7 +132,7 @@ func TestCallsPastTheirDeadlineOpenABreakerAlsoWhereTheyCanNotBeKilled(t *testin
 			if got := do(t, c, "EVALSHA", "slow", 1, "k", 0); !isError(got, "LIMIT script 'slow' version v1: breaker open") {
 				t.Errorf("the fourth call: %v", got)
 			}
-			if threshold == 5000 && !strings.Contains(p.log(), "heeds a kill later than the smallest deadline") {
+			if threshold == 5000 && !strings.Contains(p.Log(), "heeds a kill later than the smallest deadline") {
 				t.Error("nobody was told that the threshold is too high")
 			}
 		})
@@ -175,7 +175,7 @@ func TestSlowRunsOpenABreakerWithoutADeadline(t *testing.T) {
 // tell runs a command of the command line on the proxy's admin listener, and returns what it prints.
 func (p *proxy) tell(args ...string) (string, error) {
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "SCRIPTPROXY_ADMIN="+p.admin)
+	cmd.Env = append(os.Environ(), "SCRIPTPROXY_ADMIN="+p.Admin)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -185,7 +185,7 @@ func TestOpenBreakerIsShownAndCanBeClosed(t *testing.T) {
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, quickly(script("moody", []string{"return 'v1'", moodyBody}, "class", "write", "breaker", breaker("1m", "none")))...)
 	c := p.dial()
-	if status, body := p.get("/api/v1/breakers"); status != 200 || strings.Join(strings.Fields(body), "") != `{"breakers":[]}` {
+	if status, body := p.Get("/api/v1/breakers"); status != 200 || strings.Join(strings.Fields(body), "") != `{"breakers":[]}` {
 		t.Errorf("before: %d %s", status, body)
 	}
 	if out, err := p.tell("script", "reset-breaker", "moody"); err == nil || !strings.Contains(out, "no breaker of moody has opened on this proxy") {
@@ -194,7 +194,7 @@ func TestOpenBreakerIsShownAndCanBeClosed(t *testing.T) {
 	for range 3 {
 		runAway(t, c, "moody", "bad")
 	}
-	status, body := p.get("/api/v1/breakers")
+	status, body := p.Get("/api/v1/breakers")
 	var got struct {
 		Breakers []struct {
 			Script, Version, SHA, State string
@@ -228,7 +228,7 @@ func TestOpenBreakerIsShownAndCanBeClosed(t *testing.T) {
 	if got := do(t, c, "EVALSHA", "moody", 0, "good"); got != int64(1) {
 		t.Errorf("after the reset: %v", got)
 	}
-	if _, body := p.get("/api/v1/breakers"); !strings.Contains(body, `"state": "closed"`) {
+	if _, body := p.Get("/api/v1/breakers"); !strings.Contains(body, `"state": "closed"`) {
 		t.Errorf("after the reset: %s", body)
 	}
 	if n := p.counted("script_breaker_state", `script="moody",version="v2"`); n != 0 {
@@ -248,14 +248,14 @@ func TestBadReleaseIsTakenBackByItsBreaker(t *testing.T) {
 		t.Fatalf("v1: %v", got)
 	}
 	// The release goes out with the configuration.
-	rewrite(t, p, `"active": "v1"`, `"active": "v2"`)
-	if status, body := p.post("/-/reload"); status != 200 {
+	p.Rewrite(`"active": "v1"`, `"active": "v2"`)
+	if status, body := p.Post("/-/reload"); status != 200 {
 		t.Fatalf("reload: %d %s", status, body)
 	}
 	for range 3 {
 		runAway(t, c, "release")
 	}
-	p.eventually("go back to v1", func() error {
+	p.Eventually("go back to v1", func() error {
 		if got := do(t, c, "EVALSHA", "release", 0); got != "v1 is good" {
 			return fmt.Errorf("%v", got)
 		}
@@ -267,7 +267,7 @@ func TestBadReleaseIsTakenBackByItsBreaker(t *testing.T) {
 	if got := do(t, c, "EVALSHA", "release@v2", 0); !isError(got, "LIMIT script 'release' version v2: breaker open") {
 		t.Errorf("a client that asks for v2: %v", got)
 	}
-	p.stop()
+	p.Stop()
 	store, err := filestore.Open(filestore.Options{Path: state})
 	if err != nil {
 		t.Fatal(err)

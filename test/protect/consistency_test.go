@@ -12,11 +12,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
 // pairs is how many read-after-write pairs are tried: 10_000_000 for a long run.
-var pairs = flag.Int("pairs", defaultPairs, "read-after-write pairs in each consistency test")
+var pairs = flag.Int("pairs", 0, "read-after-write pairs in each consistency test; 0: 300,000, or 60,000 under the race detector")
+
+func pairCount() int {
+	switch {
+	case *pairs > 0:
+		return *pairs
+	case program.RaceDetector:
+		return 60_000
+	}
+	return 300_000
+}
 
 // freeze stops one of the servers after the other for a while, and lets it go on, until stop is closed.
 func freeze(t *testing.T, servers []*redisserver.Server, still, between time.Duration) (stop func()) {
@@ -125,7 +136,7 @@ func reads(s *redisserver.Server) (n int) {
 
 func TestClientsReadTheirOwnWrites(t *testing.T) {
 	// At some 400 reads a second a client goes on for up to half a second, in which replicas catch up.
-	if got := readAfterWrite(t, "session", *pairs, 200); got.stale != 0 {
+	if got := readAfterWrite(t, "session", pairCount(), 200); got.stale != 0 {
 		t.Errorf("%d stale reads; the first: %s", got.stale, got.example)
 	} else if got.fromPrimary >= 1 {
 		t.Error("no replica was read at all")
@@ -133,7 +144,7 @@ func TestClientsReadTheirOwnWrites(t *testing.T) {
 }
 
 func TestEventualConsistencyShowsTheLag(t *testing.T) {
-	if got := readAfterWrite(t, "eventual", max(30_000, *pairs/10), 2); got.stale == 0 {
+	if got := readAfterWrite(t, "eventual", max(30_000, pairCount()/10), 2); got.stale == 0 {
 		t.Error("no stale read, where they are allowed: the test shows nothing")
 	} else if got.fromPrimary > .5 {
 		t.Errorf("%.0f %% of the reads went to the primary", 100*got.fromPrimary)
@@ -141,7 +152,7 @@ func TestEventualConsistencyShowsTheLag(t *testing.T) {
 }
 
 func TestStrongConsistencyReadsThePrimary(t *testing.T) {
-	if got := readAfterWrite(t, "strong", *pairs/50, 2); got.stale != 0 || got.fromPrimary != 1 {
+	if got := readAfterWrite(t, "strong", pairCount()/50, 2); got.stale != 0 || got.fromPrimary != 1 {
 		t.Errorf("%d stale reads, %.3f from the primary", got.stale, got.fromPrimary)
 	}
 }
@@ -177,7 +188,7 @@ func TestReplicaThatRestartsEmptyIsNotReadUntilItHasCaughtUp(t *testing.T) {
 	redisserver.WaitReplica(t, primary, replica)
 	before := reads(replica)
 	c := p.dial()
-	p.eventually("read the replica again", func() error {
+	p.Eventually("read the replica again", func() error {
 		do(t, c, "GET", "k")
 		if reads(replica) == before {
 			return fmt.Errorf("it does not")

@@ -111,7 +111,7 @@ func TestTwoPrimariesGetNoTrafficUntilItIsClear(t *testing.T) {
 	redisserver.WaitReplica(t, a, b)
 	b.Do("REPLICAOF", "NO", "ONE")
 	b.Do("SET", "newer", strings.Repeat("x", 1000))
-	p.eventually("refuse writes", func() error {
+	p.Eventually("refuse writes", func() error {
 		if got := do(t, c, "SET", "k", 2); !isError(got, "UNAVAILABLE no primary", a.Addr(), b.Addr(), "all say they are the primary", b.Addr()+" with the newest offset", "did not run") {
 			return fmt.Errorf("%v", got)
 		}
@@ -124,8 +124,8 @@ func TestTwoPrimariesGetNoTrafficUntilItIsClear(t *testing.T) {
 	if got := do(t, c, "SET", "k", 2); !isError(got, b.Addr()+" with the newest offset", "and "+a.Addr()+" was it until now") {
 		t.Errorf("what speaks for whom: %v", got)
 	}
-	p.eventually("count it, and show who is in it and which has the newer data", func() error {
-		m := p.metrics()
+	p.Eventually("count it, and show who is in it and which has the newer data", func() error {
+		m := p.Metrics()
 		for _, s := range []*redisserver.Server{a, b} {
 			if n := m[fmt.Sprintf("scriptproxy_primary_conflicts_total{node=%q}", s.Addr())]; n != 1 {
 				return fmt.Errorf("%v conflicts of %s were counted", n, s.Addr())
@@ -142,10 +142,10 @@ func TestTwoPrimariesGetNoTrafficUntilItIsClear(t *testing.T) {
 		}
 		return nil
 	})
-	if status, body := p.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "all say they are the primary") {
+	if status, body := p.Get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "all say they are the primary") {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	if !strings.Contains(p.log(), "no primary") {
+	if !strings.Contains(p.Log(), "no primary") {
 		t.Error("the log does not say so")
 	}
 	value := a.Do("GET", "k")
@@ -160,7 +160,7 @@ func TestTwoPrimariesGetNoTrafficUntilItIsClear(t *testing.T) {
 	}
 	a.Do("REPLICAOF", "127.0.0.1", strconv.Itoa(b.Port()))
 	cleared := time.Now()
-	p.eventually("write to the one that is left", func() error {
+	p.Eventually("write to the one that is left", func() error {
 		if got := do(t, c, "SET", "k", 4); got != "OK" {
 			return fmt.Errorf("%v", got)
 		}
@@ -180,7 +180,7 @@ func TestPrimaryThatRestartsAsReplicaIsFollowed(t *testing.T) {
 	redisserver.WaitReplica(t, a, b)
 	a.Kill()
 	b.Do("REPLICAOF", "NO", "ONE")
-	p.eventually("write to the promoted one", func() error {
+	p.Eventually("write to the promoted one", func() error {
 		if got := do(t, c, "SET", "k", "new"); got != "OK" {
 			return fmt.Errorf("%v", got)
 		}
@@ -190,7 +190,7 @@ func TestPrimaryThatRestartsAsReplicaIsFollowed(t *testing.T) {
 	a.Restart()
 	a.Do("REPLICAOF", "127.0.0.1", strconv.Itoa(b.Port()))
 	redisserver.WaitReplica(t, b, a)
-	p.eventually("serve again", func() error {
+	p.Eventually("serve again", func() error {
 		if got := do(t, c, "GET", "k"); got != "new" {
 			return fmt.Errorf("%v", got)
 		}

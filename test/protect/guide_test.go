@@ -5,7 +5,6 @@ package protect
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scriptproxy/scriptproxy/test/child"
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -71,29 +70,9 @@ func TestGuideToMakeAScriptHarmlessDoesWhatItSays(t *testing.T) {
 	write("scripts/report/v1.lua", reportBody)
 	// The proxy that runs already knows nothing of the script.
 	write("config.yaml", own.Replace("listen: [127.0.0.1:6380]\nadmin: {listen: 127.0.0.1:9380}\nupstream: {primary: 127.0.0.1:6379, replicas: [127.0.0.1:6381]}\n"))
-	p := &proxy{t: t, addr: fmt.Sprintf("127.0.0.1:%d", listen), admin: fmt.Sprintf("127.0.0.1:%d", admin), config: filepath.Join(dir, "config.yaml"), logFile: filepath.Join(dir, "log")}
-	log, err := os.Create(p.logFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	p.cmd = exec.Command(binary, "serve", "-config", p.config)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if p.exited, err = child.Start(p.cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.stop)
-	p.eventually("get ready", func() error {
-		r, err := http.Get("http://" + p.admin + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer r.Body.Close()
-		if r.StatusCode != http.StatusOK {
-			return fmt.Errorf("/readyz: %d", r.StatusCode)
-		}
-		return nil
-	})
+	p := &proxy{program.Start(t, binary, filepath.Join(dir, "config.yaml")), t}
+	p.Addr, p.Admin = fmt.Sprintf("127.0.0.1:%d", listen), fmt.Sprintf("127.0.0.1:%d", admin)
+	p.AwaitReady()
 	start := time.Now()
 	others := gather(p, "SET and GET, primary", 20, time.Millisecond, plainly)
 
@@ -118,7 +97,7 @@ func TestGuideToMakeAScriptHarmlessDoesWhatItSays(t *testing.T) {
 				t.Errorf("%s prints\n%s\nand not, as the guide says,\n%s", b.text, out, blocks[i+1].text)
 			}
 			if strings.Contains(b.text, "reload") {
-				p.eventually("route the script to the replica", func() error {
+				p.Eventually("route the script to the replica", func() error {
 					if got := do(t, p.dial(), "EVALSHA", "report", 1, "orders", 1); got != int64(1) || reads(replica) == 0 {
 						return fmt.Errorf("%v, %d reads", got, reads(replica))
 					}

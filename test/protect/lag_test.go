@@ -136,7 +136,7 @@ func TestReplicaThatLagsIsLeftAlone(t *testing.T) {
 				}
 				return nil
 			}
-			p.eventually("read the replica", fromReplica)
+			p.Eventually("read the replica", fromReplica)
 			lane.hold(true)
 			writer := p.dial()
 			do(t, writer, "SET", "k", "new")
@@ -150,7 +150,7 @@ func TestReplicaThatLagsIsLeftAlone(t *testing.T) {
 				}
 			}
 			do(t, writer, "SET", "more", c.write)
-			p.eventually("leave the replica alone", func() error {
+			p.Eventually("leave the replica alone", func() error {
 				if got := do(t, reader, "GET", "k"); got != "new" {
 					return fmt.Errorf("a read got %v", got)
 				}
@@ -169,7 +169,7 @@ func TestReplicaThatLagsIsLeftAlone(t *testing.T) {
 				t.Error("the replica's connection has ended: it was not the lag that counted")
 			}
 			lane.hold(false)
-			p.eventually("read the replica again", fromReplica)
+			p.Eventually("read the replica again", fromReplica)
 		})
 	}
 }

@@ -86,7 +86,7 @@ func TestPlacesAreGivenBackWhenANodeIsLost(t *testing.T) {
 	}
 	server.Restart()
 	c := p.dial()
-	p.eventually("run it again", func() error {
+	p.Eventually("run it again", func() error {
 		if got := do(t, c, "EVALSHA", "tardy", 1, "n", 0); got != int64(1) {
 			return fmt.Errorf("%v", got)
 		}
@@ -119,8 +119,8 @@ func TestLimitsFollowAReload(t *testing.T) {
 	time.Sleep(30 * time.Millisecond)
 	waiting := later(p.dial(), "EVALSHA", "tardy", 1, "n", 0)
 	time.Sleep(100 * time.Millisecond)
-	rewrite(t, p, `"max_queue": 10`, `"max_queue": 0`)
-	if status, body := p.post("/-/reload"); status != 200 {
+	p.Rewrite(`"max_queue": 10`, `"max_queue": 0`)
+	if status, body := p.Post("/-/reload"); status != 200 {
 		t.Fatalf("reload: %d %s", status, body)
 	}
 	if got := do(t, p.dial(), "EVALSHA", "tardy", 1, "n", 0); !isError(got, "LIMIT script 'tardy'") {

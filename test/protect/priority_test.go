@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
@@ -19,7 +20,7 @@ func rules(t *testing.T, text string) option {
 	if err := os.WriteFile(path, []byte("default: allow\ndefault_commands: allow\nrules:\n"+text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return func(s settings) { s["policy"] = map[string]any{"mode": "enforce", "rules_file": path} }
+	return func(s program.Settings) { s["policy"] = map[string]any{"mode": "enforce", "rules_file": path} }
 }
 
 // byKeys gives a call with no key low priority and one with two keys high.
@@ -201,7 +202,7 @@ func TestLowPriorityHasHalfOfALinksQueue(t *testing.T) {
 			t.Errorf("request %d: %v", i+1, a.reply)
 		}
 	}
-	p.eventually("take low priority again", func() error {
+	p.Eventually("take low priority again", func() error {
 		if got := do(t, clients[3], "APPEND", "log", "x"); got != int64(1) {
 			return fmt.Errorf("%v", got)
 		}

@@ -70,7 +70,7 @@ func TestRefusedCallInAPipelineIsSentAgainOnlyWhereOrderAllows(t *testing.T) {
 	t.Parallel()
 	server, p, end := occupied(t, script("count", []string{"return redis.call('INCR', KEYS[1])"}))
 	pipeline := func(requests ...[]any) *redisserver.Client {
-		conn, err := net.DialTimeout("tcp", p.addr, patience)
+		conn, err := net.DialTimeout("tcp", p.Addr, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

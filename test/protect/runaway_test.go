@@ -145,7 +145,7 @@ func TestScriptThatHasWrittenIsWaitedForAndOthersAreTold(t *testing.T) {
 	if n := killsSent(s.primary); n != 1 {
 		t.Errorf("%d kills were sent to a script that can't be killed", n)
 	}
-	if strings.Count(s.p.log(), "can't be killed") != 1 {
+	if strings.Count(s.p.Log(), "can't be killed") != 1 {
 		t.Errorf("not told once that it can't be killed")
 	}
 }
@@ -161,7 +161,7 @@ func TestScriptThatCatchesItsKillIsReported(t *testing.T) {
 	if plain, readers := s.report("loop inside a pcall on one line", "caught its kill, and went on to its end", from, to); len(plain) > 0 || len(readers) > 0 {
 		t.Errorf("others failed: %v %v, %v", plain, readers, s.plain.texts)
 	}
-	s.p.eventually("count the kill", func() error {
+	s.p.Eventually("count the kill", func() error {
 		if n := s.kills("caught", "swallowed"); n != 1 {
 			return fmt.Errorf("counted %v times as swallowed", n)
 		}
@@ -260,7 +260,7 @@ func TestScriptPastTheProxyIsNotKilled(t *testing.T) {
 func TestRunawayBehindOthersInOnePipelineIsKilled(t *testing.T) {
 	primary := redisserver.Start(t)
 	p := startProxy(t, primary, nil, guarded(script("quick", []string{"return redis.call('INCR', KEYS[1])"}), script("endless", []string{endlessBody}, "class", "write"))...)
-	conn, err := net.DialTimeout("tcp", p.addr, patience)
+	conn, err := net.DialTimeout("tcp", p.Addr, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestRunawayBehindOthersInOnePipelineIsKilled(t *testing.T) {
 	if got[0] != "OK" || got[1] != int64(1) || !isError(got[2], "Script killed by user") || got[3] != "1" {
 		t.Errorf("the pipeline: %v", got)
 	}
-	p.eventually("count the kill", func() error {
+	p.Eventually("count the kill", func() error {
 		if n := p.counted("script_kills_total", `result="killed",script="endless"`); n != 1 {
 			return fmt.Errorf("%v kills of endless counted, and %v of quick", n, p.counted("script_kills_total", `result="killed",script="quick"`))
 		}
@@ -319,7 +319,7 @@ func TestRunawayWhoseClientWentAwayIsKilledToo(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	c.Close()
-	s.p.eventually("kill it", func() error {
+	s.p.Eventually("kill it", func() error {
 		if n := s.kills("endless", "killed"); n != 1 {
 			return fmt.Errorf("%v kills counted", n)
 		}

@@ -102,20 +102,20 @@ func TestDeadlineThatSentinelDoesNotWaitForIsToldAtStart(t *testing.T) {
 	strict := redisserver.StartSentinel(t, primary, 1, 3*time.Second)
 	p := startProxy(t, primary, nil, set("scripts.deadline", "500ms"), script("slow", []string{"return 1"}, "deadline", "3s"))
 	want := fmt.Sprintf("script 'slow' may run for 3s, and the Sentinel at %s takes %s for down after 3s", strict.Addr(), primary.Addr())
-	p.eventually("compare the deadlines with what the Sentinels say", func() error {
-		if status, body := p.get("/readyz"); status != 200 || !strings.Contains(body, "warning: "+want) {
+	p.Eventually("compare the deadlines with what the Sentinels say", func() error {
+		if status, body := p.Get("/readyz"); status != 200 || !strings.Contains(body, "warning: "+want) {
 			return fmt.Errorf("/readyz: %d %s", status, body)
 		}
 		return nil
 	})
-	if !strings.Contains(p.log(), want) || strings.Contains(p.log(), first.Addr()) {
+	if !strings.Contains(p.Log(), want) || strings.Contains(p.Log(), first.Addr()) {
 		t.Error("the log does not say so of the stricter one alone")
 	}
-	rewrite(t, p, `"deadline": "3s"`, `"deadline": "2s"`)
-	if status, body := p.post("/-/reload"); status != 200 {
+	p.Rewrite(`"deadline": "3s"`, `"deadline": "2s"`)
+	if status, body := p.Post("/-/reload"); status != 200 {
 		t.Fatalf("reload: %d %s", status, body)
 	}
-	if _, body := p.get("/readyz"); strings.Contains(body, "Sentinel") {
+	if _, body := p.Get("/readyz"); strings.Contains(body, "Sentinel") {
 		t.Errorf("with a deadline below it: %s", body)
 	}
 }

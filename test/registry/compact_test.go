@@ -171,7 +171,7 @@ func TestCompactionUnderLoadIsSeenByNoClient(t *testing.T) {
 		}
 	}
 	// A machine that stands still for half a second makes a node look busy, with or without a compaction.
-	if strings.Contains(p.log(), "node is busy") {
+	if strings.Contains(p.Log(), "node is busy") {
 		l.forgive("no replica is fit for a read")
 	}
 	l.end(t)
@@ -242,7 +242,7 @@ func TestCacheThatGrowsIsCompactedByItself(t *testing.T) {
 	if len(shapes) == 0 || shapes[0].(object)["shape"] != "return redis.call('GET', ?) or ?" {
 		t.Errorf("the shapes are %v", shapes)
 	}
-	if !strings.Contains(p.log(), "differ only in literals") {
+	if !strings.Contains(p.Log(), "differ only in literals") {
 		t.Error("nobody is warned of data in bodies")
 	}
 }

@@ -26,7 +26,7 @@ func newFleet(t *testing.T, n int, settings object, primary *redisserver.Server)
 		fleet[i].launch()
 	}
 	for _, p := range fleet {
-		p.awaitReady()
+		p.AwaitReady()
 	}
 	return fleet
 }

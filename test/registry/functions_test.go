@@ -4,7 +4,6 @@ package registry
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -78,16 +77,11 @@ func TestLibrariesHaveVersionsSideBySide(t *testing.T) {
 // metrics is the text of /metrics.
 func metrics(t *testing.T, p *proxy) string {
 	t.Helper()
-	resp, err := http.Get("http://" + p.admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	status, text := p.Get("/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("/metrics: %d %s", status, text)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return text
 }
 
 // hasSeries looks for a series whatever the order of its labels.

@@ -51,7 +51,7 @@ func TestKilledProxyComesBackBeforeOrAfterItsChange(t *testing.T) {
 			c.run(p)
 		}()
 		time.Sleep(time.Duration(rand.Int64N(int64(60 * time.Millisecond))))
-		p.kill()
+		p.Kill()
 		<-done
 		if c.err != "" {
 			t.Fatalf("round %d: %s", round, c.err)

@@ -4,12 +4,13 @@ package registry
 
 import (
 	"flag"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/scriptproxy/scriptproxy/test/program"
 )
 
 var (
@@ -25,51 +26,28 @@ var (
 // patience bounds every wait for something that takes milliseconds on an idle machine.
 const patience = 30 * time.Second
 
-// binary is the program under test, built once for all tests; command is the same without the race detector, for the
-// commands that ask a running proxy.
-var binary, command string
+// binary is the program under test, built once for all tests.
+var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(buildAndRun(m))
+	os.Exit(program.Main(m, &binary, nil))
 }
 
-func buildAndRun(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "scriptproxy-registry-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "registry: create a directory for the program:", err)
-		return 1
+// command is the program without the race detector, for the commands that ask a running proxy.
+var command = sync.OnceValues(func() (string, error) {
+	if !program.RaceDetector {
+		return binary, nil
 	}
-	defer os.RemoveAll(dir)
-	command = filepath.Join(dir, "scriptproxy")
-	binary = command
-	err = build(command)
-	if raceDetector && err == nil {
-		binary = filepath.Join(dir, "scriptproxy-race")
-		err = build(binary, "-race")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "registry:", err)
-		return 1
-	}
-	return m.Run()
-}
-
-func build(path string, flags ...string) error {
-	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
-	out, err := exec.Command("go", append(args, "github.com/scriptproxy/scriptproxy/cmd/scriptproxy")...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return nil
-}
+	return program.Build(filepath.Dir(binary), "scriptproxy-plain", false)
+})
 
 // crowd is how many clients call in a closed loop.
 func crowd() int {
 	switch {
 	case *clients > 0:
 		return *clients
-	case raceDetector:
+	case program.RaceDetector:
 		return 200
 	}
 	return 1000

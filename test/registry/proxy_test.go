@@ -15,28 +15,24 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/scriptproxy/scriptproxy/test/child"
+	"github.com/scriptproxy/scriptproxy/test/program"
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
 // object is a mapping of a configuration, which is written in JSON, or of an answer of the API.
 type object = map[string]any
 
-// proxy is one scriptproxy on fixed ports, which can be started again. It ends with its test, which fails when it did
-// not end in order or when it reported a data race.
+// proxy is one scriptproxy on fixed ports, which can be started again.
 type proxy struct {
-	t       *testing.T
-	addr    string // for clients
-	admin   string // host:port for HTTP
-	dir     string
-	config  string
-	cmd     *exec.Cmd
-	exited  <-chan struct{}
-	stopped bool
+	*program.Process // the one that was started last
+	t                *testing.T
+	addr             string // for clients
+	admin            string // host:port for HTTP
+	dir              string
+	config           string
 	// patience is for commands that take longer than others.
 	patience time.Duration
 }
@@ -46,7 +42,7 @@ func newProxy(t *testing.T, settings object, primary *redisserver.Server, replic
 	t.Helper()
 	dir := t.TempDir()
 	local := func() string { return "127.0.0.1:" + strconv.Itoa(redisserver.FreePort(t)) }
-	p := &proxy{t: t, addr: local(), admin: local(), dir: dir, config: filepath.Join(dir, "config.yaml"), stopped: true}
+	p := &proxy{t: t, addr: local(), admin: local(), dir: dir, config: filepath.Join(dir, "config.yaml")}
 	var addrs []string
 	for _, r := range replicas {
 		addrs = append(addrs, r.Addr())
@@ -67,7 +63,6 @@ func newProxy(t *testing.T, settings object, primary *redisserver.Server, replic
 		whole[key] = value
 	}
 	p.writeConfig(whole)
-	t.Cleanup(p.stop)
 	return p
 }
 
@@ -86,103 +81,14 @@ func (p *proxy) writeConfig(whole object) {
 func (p *proxy) start() *proxy {
 	p.t.Helper()
 	p.launch()
-	p.awaitReady()
+	p.AwaitReady()
 	return p
 }
 
 func (p *proxy) launch() {
 	p.t.Helper()
-	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer log.Close()
-	p.cmd = exec.Command(binary, "serve", "-config", p.config)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), "GORACE=exitcode=66")
-	if p.exited, err = child.Start(p.cmd); err != nil {
-		p.t.Fatalf("start scriptproxy: %v", err)
-	}
-	p.stopped = false
-}
-
-func (p *proxy) awaitReady() {
-	p.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		err := p.ready()
-		if err == nil {
-			return
-		}
-		select {
-		case <-p.exited:
-			p.stopped = true
-			p.t.Fatalf("scriptproxy ended while it started: %v\n%s", p.cmd.ProcessState, p.log())
-		default:
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("scriptproxy is not ready: %v\n%s", err, p.log())
-		}
-	}
-}
-
-func (p *proxy) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(string(text))
-	}
-	return err
-}
-
-func (p *proxy) log() string {
-	data, err := os.ReadFile(filepath.Join(p.dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	const tail = 6000
-	return string(data[max(0, len(data)-tail):])
-}
-
-// kill ends the program as a crash would.
-func (p *proxy) kill() {
-	p.t.Helper()
-	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil {
-		p.t.Fatal(err)
-	}
-	<-p.exited
-	p.stopped = true
-}
-
-// stop ends the program in order.
-func (p *proxy) stop() {
-	if p.stopped {
-		return
-	}
-	p.stopped = true
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended, which exited tells
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.exited
-		p.t.Errorf("scriptproxy did not end\n%s", p.log())
-	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		p.t.Errorf("scriptproxy ended with %v\n%s", p.cmd.ProcessState, p.log())
-	}
-	if p.t.Failed() {
-		p.t.Logf("the end of scriptproxy's log:\n%s", p.log())
-	}
+	p.Process = program.Start(p.t, binary, p.config)
+	p.Addr, p.Admin = p.addr, p.admin
 }
 
 // result is how a command of the program ended.
@@ -196,11 +102,15 @@ func (p *proxy) cli(args ...string) result {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), max(patience, p.patience))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command, args...)
+	path, err := command()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Env = append(os.Environ(), "SCRIPTPROXY_ADMIN=http://"+p.admin)
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		p.t.Fatalf("scriptproxy %s: %v", strings.Join(args, " "), err)
 	}
@@ -239,24 +149,15 @@ func (p *proxy) try(method, path string, body any, header ...string) (int, objec
 		}
 		content = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.admin+path, content)
+	status, text, err := p.Request(ctx, method, path, content, header...)
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
 	var answer object
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
 		return 0, nil, err
 	}
-	return resp.StatusCode, answer, nil
+	return status, answer, nil
 }
 
 // change is a POST that has to succeed; it returns the revision.
@@ -330,16 +231,7 @@ func onRedis(store *redisserver.Server) object {
 // readiness is what /readyz answers.
 func (p *proxy) readiness() (status int, text string) {
 	p.t.Helper()
-	resp, err := http.Get("http://" + p.admin + "/readyz")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return resp.StatusCode, string(data)
+	return p.Get("/readyz")
 }
 
 func writeFile(t *testing.T, path, text string) {

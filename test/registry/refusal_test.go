@@ -29,7 +29,7 @@ func TestDamagedStateFileIsRefusedAndLeftAlone(t *testing.T) {
 	primary := redisserver.Start(t)
 	p := newProxy(t, object{"scripts": declare("which", "return 'v1'", "return 'v2'"), "registry": object{"state_file": "state"}}, primary).start()
 	p.must("script", "activate", "-yes", "which", "v2")
-	p.stop()
+	p.Stop()
 	path := filepath.Join(p.dir, "state")
 	whole, err := os.ReadFile(path)
 	if err != nil {

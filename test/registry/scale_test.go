@@ -66,7 +66,7 @@ func TestManyScriptsOnManyServers(t *testing.T) {
 			break
 		}
 		if time.Since(began) > scalePatience {
-			t.Fatalf("not ready: %d %s\n%s", status, text, s.log())
+			t.Fatalf("not ready: %d %s\n%s", status, text, s.Log())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -75,7 +75,7 @@ func TestManyScriptsOnManyServers(t *testing.T) {
 	if servers > 10 && !shown {
 		t.Error("readiness did not tell how far the loading is")
 	}
-	report.memory("memory of the proxy, loaded", s.rss())
+	report.memory("memory of the proxy, loaded", s.Memory("VmRSS"))
 
 	load := s.startScaleLoad(nodes, scripts)
 	load.more(t, servers*20)
@@ -116,9 +116,9 @@ func TestManyScriptsOnManyServers(t *testing.T) {
 		want(t, do(t, s.on(name), "EVALSHA", "which", 0), "v3")
 	}
 	load.stop(t)
-	report.memory("memory of the proxy, in the end", s.rss())
+	report.memory("memory of the proxy, in the end", s.Memory("VmRSS"))
 
-	s.stop()
+	s.Stop()
 	began = time.Now()
 	s.start()
 	s.awaitAllLoaded(nodes, scripts+2)
@@ -138,7 +138,7 @@ const scalePatience = 10 * time.Minute
 func (s *site) awaitAllLoaded(nodes []*redisserver.Server, scripts int) {
 	s.t.Helper()
 	for deadline := time.Now().Add(scalePatience); ; time.Sleep(50 * time.Millisecond) {
-		if strings.Contains(s.log(), fmt.Sprintf("nodes_ready=%d nodes_up=%d", len(nodes), len(nodes))) && cached(s.t, nodes[len(nodes)-1]) >= scripts {
+		if strings.Contains(s.Log(), fmt.Sprintf("nodes_ready=%d nodes_up=%d", len(nodes), len(nodes))) && cached(s.t, nodes[len(nodes)-1]) >= scripts {
 			return
 		}
 		all := true
@@ -149,38 +149,18 @@ func (s *site) awaitAllLoaded(nodes []*redisserver.Server, scripts int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not every server has its scripts\n%s", s.log())
+			s.t.Fatalf("not every server has its scripts\n%s", s.Log())
 		}
 	}
 }
 
 // tryReadiness is readiness for a proxy that may not listen yet.
 func (s *site) tryReadiness() (status int, text string) {
-	err := s.ready()
+	err := s.Ready()
 	if err == nil {
 		return http.StatusOK, ""
 	}
 	return http.StatusServiceUnavailable, err.Error()
-}
-
-// rss is the memory of the proxy, in bytes.
-func (p *proxy) rss() int64 {
-	p.t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	p.t.Fatal("no VmRSS")
-	return 0
 }
 
 // scaleLoad is one client for each server, which calls any script by its name, and looks at every answer.

@@ -76,7 +76,7 @@ func TestStoreOverTLSWithAPasswordIsRememberedOnDisk(t *testing.T) {
 	if up := metric(t, p, "scriptproxy_registry_up"); up != "1" {
 		t.Errorf("registry_up is %q", up)
 	}
-	p.stop()
+	p.Stop()
 
 	store.Kill()
 	p.start()
@@ -93,7 +93,7 @@ func TestStoreOverTLSWithAPasswordIsRememberedOnDisk(t *testing.T) {
 	store.Restart()
 	await(t, "the metric says that the store is back", func() bool { return metric(t, p, "scriptproxy_registry_up") == "1" })
 	p.must("script", "rollback", "which")
-	if strings.Contains(p.log(), "sesame") {
+	if strings.Contains(p.Log(), "sesame") {
 		t.Error("the password is in the log")
 	}
 }

@@ -1,5 +1,0 @@
-//go:build linux && !race
-
-package registry
-
-const raceDetector = false
