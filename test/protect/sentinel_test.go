@@ -4,6 +4,8 @@ package protect
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -99,8 +101,12 @@ func TestDeadlineThatSentinelDoesNotWaitForIsToldAtStart(t *testing.T) {
 	t.Parallel()
 	primary := redisserver.Start(t)
 	first := redisserver.StartSentinel(t, primary, 1, 20*time.Second)
-	strict := redisserver.StartSentinel(t, primary, 1, 3*time.Second)
-	p := startProxy(t, primary, nil, set("scripts.deadline", "500ms"), script("slow", []string{"return 1"}, "deadline", "3s"))
+	strict := redisserver.StartSentinel(t, primary, 1, 3*time.Second, redisserver.Password("watchful"))
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("watchful\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProxy(t, primary, nil, set("scripts.deadline", "500ms"), set("watchdog.sentinel_password_file", password), script("slow", []string{"return 1"}, "deadline", "3s"))
 	want := fmt.Sprintf("script 'slow' may run for 3s, and the Sentinel at %s takes %s for down after 3s", strict.Addr(), primary.Addr())
 	p.Eventually("compare the deadlines with what the Sentinels say", func() error {
 		if status, body := p.Get("/readyz"); status != 200 || !strings.Contains(body, "warning: "+want) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/scriptproxy/scriptproxy/cmd/scriptproxy/internal/config"
 	"github.com/scriptproxy/scriptproxy/policy"
 	"github.com/scriptproxy/scriptproxy/proxy/topology"
 )
@@ -109,9 +110,12 @@ func (a *App) findSentinels(ctx context.Context, m *topology.Monitor, n *topolog
 	if err != nil {
 		return nil, err
 	}
+	a.mu.Lock()
+	as := a.cfg.Watchdog
+	a.mu.Unlock()
 	var first *sentinelSays
 	for addr, master := range found {
-		downAfter, err := askSentinel(ctx, m, addr, master)
+		downAfter, err := askSentinel(ctx, m, as, addr, master)
 		if err != nil {
 			a.log.Info("a Sentinel did not say after which time it takes a primary for down; see to it that the deadlines are below it", "sentinel", addr, "node", n.Addr, "error", err)
 			continue
@@ -146,13 +150,13 @@ func listenForSentinels(ctx context.Context, client *redis.Client) (map[string]s
 	}
 }
 
-func askSentinel(ctx context.Context, m *topology.Monitor, addr, master string) (time.Duration, error) {
+func askSentinel(ctx context.Context, m *topology.Monitor, as config.Watchdog, addr, master string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, sentinelAnswer)
 	defer cancel()
 	plain := m.Client(&topology.Node{Addr: addr})
 	o := *plain.Options()
 	plain.Close()
-	o.Username, o.Password = "", ""
+	o.Username, o.Password = as.SentinelUsername, as.SentinelPassword.Reveal()
 	client := redis.NewSentinelClient(&o)
 	defer client.Close()
 	fields, err := client.Master(ctx, master).Result()

@@ -214,6 +214,14 @@ type Watchdog struct {
 	// kill only after that threshold. Without it the proxy warns when the
 	// threshold is above a deadline.
 	ManageBusyThreshold bool `yaml:"manage_busy_threshold"`
+	// User at the Sentinels that watch the primary, which are asked after which
+	// time they take it for down. Empty with a password means the default user.
+	SentinelUsername string `yaml:"sentinel_username"`
+	// File with the Sentinels' password. Empty means that they want none.
+	SentinelPasswordFile string `yaml:"sentinel_password_file"`
+
+	// SentinelPassword is the content of SentinelPasswordFile.
+	SentinelPassword Secret `yaml:"-"`
 }
 
 // Metrics says what is exported at /metrics.

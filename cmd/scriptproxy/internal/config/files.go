@@ -48,6 +48,7 @@ func (r *resolver) resolve() {
 		user := &c.Auth.Users[i]
 		r.secret(fmt.Sprintf("auth.users[%d].upstream_password_file", i), &user.UpstreamPasswordFile, &user.UpstreamPassword)
 	}
+	r.secret("watchdog.sentinel_password_file", &c.Watchdog.SentinelPasswordFile, &c.Watchdog.SentinelPassword)
 	r.secret("registry.redis.password_file", &c.Registry.Redis.PasswordFile, &c.Registry.Redis.Password)
 	r.clientTLS("registry.redis.tls", &c.Registry.Redis.TLS)
 	r.place(&c.Registry.StateFile)
