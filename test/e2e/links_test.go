@@ -11,11 +11,10 @@ import (
 	"github.com/scriptproxy/scriptproxy/test/redisserver"
 )
 
-// TestManyClientsWithATransactionNowAndThenNeedFewLinks keeps thousands of connections open, of which a few at a time are in a state
-// that the server keeps for a connection: only those may have links of their own.
+// TestManyClientsWithATransactionNowAndThenNeedFewLinks keeps ten thousand connections open, of which a few at a time are in a state
+// that the server keeps for a connection: only those may have links of their own. It runs while no other test has many descriptors.
 func TestManyClientsWithATransactionNowAndThenNeedFewLinks(t *testing.T) {
-	t.Parallel()
-	const clients, atOnce, rounds = 4000, 8, 2
+	const clients, atOnce, rounds = 10_000, 8, 2
 	server := redisserver.Start(t)
 	p := startProxy(t, server, nil, set("loops", 2), set("upstream.links.dedicated_idle", atOnce))
 	conns := openMany(t, p.Addr, clients)
