@@ -31,9 +31,15 @@ func (g goal) met() bool {
 	return g.measured <= g.limit
 }
 
-// goals returns every goal whose figures the report has.
+// goals returns every goal whose figures the report has. They are for a server alone: where there is a replica, which the protected
+// configuration needs, replication has its part in every figure, and there are none.
 func (rep *report) goals() []goal {
 	var goals []goal
+	for _, g := range rep.Groups {
+		if _, found := g.row(protected, false); found {
+			return nil
+		}
+	}
 	for _, g := range rep.Groups {
 		if g.Clients != 50 {
 			continue

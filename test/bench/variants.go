@@ -169,6 +169,7 @@ func (rep *report) writeVariants(d *document) {
 	d.printf("Ratios to scriptproxy in the plain configuration, in the same round. *protected* has a deadline, a limit and a breaker on the\n"+
 		"script, and a replica, of which it asks for every read whether it may answer (consistency: strong, so that none does). *policy*\n"+
 		"has %d rules in force. *fast* sends EVALSHA in pipelines too (scripts.pipelining), *uncounted* has no metrics\n"+
-		"of script calls (metrics.script_calls), *before* is an earlier build.\n\n", policyRules)
+		"of script calls (metrics.script_calls), *before* is an earlier build. The replica of the protected one is the server's, whoever is\n"+
+		"in front of it: with it writes cost everybody more than without, and the figures are not those of the goals.\n\n", policyRules)
 	d.table(t)
 }
