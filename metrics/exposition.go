@@ -61,6 +61,7 @@ const textChunk = 64 << 10
 type textWriter struct {
 	w      http.ResponseWriter
 	b      []byte
+	last   [24]byte // for durations: the longest number and a line end
 	failed bool
 }
 
@@ -90,13 +91,16 @@ func (t *textWriter) integer(n uint64) {
 	t.b = append(t.b, '\n')
 }
 
-// bucketText are bucketSeconds as the le label has them, with +Inf.
-var bucketText = func() (out [numBuckets]string) {
+// bucketEnd are bucketSeconds as a line has them from the value of le up to its
+// own, with +Inf.
+var bucketEnd = func() (out [numBuckets]string) {
 	for i, s := range append(bucketSeconds[:], math.Inf(1)) {
-		out[i] = strconv.FormatFloat(s, 'g', -1, 64)
+		out[i] = strconv.FormatFloat(s, 'g', -1, 64) + bucketClose
 	}
 	return out
 }()
+
+const bucketClose = `"} `
 
 // textScripts writes the perScript families. It holds the totals' lock only
 // while it formats a chunk, never while it writes one.
@@ -194,14 +198,18 @@ func (t *textWriter) durations(n *scriptName) {
 		t.b = append(t.b, `,le="`...)
 		to := len(t.b)
 		var count uint64
+		// Most buckets are empty, and their lines end as those before.
+		last := append(t.last[:0], "0\n"...)
 		for i, c := range h.buckets {
 			if i > 0 {
 				t.b = append(t.b, t.b[from:to]...)
 			}
-			count += c
-			t.b = append(t.b, bucketText[i]...)
-			t.b = append(t.b, `"} `...)
-			t.integer(count)
+			if c > 0 {
+				count += c
+				last = append(strconv.AppendUint(last[:0], count, 10), '\n')
+			}
+			t.b = append(t.b, bucketEnd[i]...)
+			t.b = append(t.b, last...)
 		}
 		t.series("_sum", route, n)
 		t.b = append(t.b, "} "...)

@@ -195,8 +195,8 @@ func WriteReference(w io.Writer) error {
 		}
 		if d == defScriptDuration {
 			b.WriteString("\nClassic buckets:")
-			for _, s := range bucketText {
-				fmt.Fprintf(&b, " `%s`", s)
+			for _, end := range bucketEnd {
+				fmt.Fprintf(&b, " `%s`", strings.TrimSuffix(end, bucketClose))
 			}
 			b.WriteString(". With native histograms switched on, also schema 3, in the protobuf format.\n")
 		}
