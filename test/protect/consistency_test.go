@@ -64,7 +64,8 @@ type tally struct {
 }
 
 // readAfterWrite has clients write a key of their own and read it, at once and again and again, half of them with a script, while
-// replicas stop and go. Each read makes a pair with the write before it. Up to maxReads follow a write.
+// replicas stop and go. Each read makes a pair with the write before it. Up to maxReads follow a write. There are at least total pairs,
+// and as many more as there are within the time in which the replicas have stopped and gone on a few times.
 func readAfterWrite(t *testing.T, consistency string, total, maxReads int) tally {
 	t.Helper()
 	primary := redisserver.Start(t)
@@ -77,10 +78,9 @@ func readAfterWrite(t *testing.T, consistency string, total, maxReads int) tally
 	before := reads(primary)
 	stop := freeze(t, replicas, 200*time.Millisecond, 50*time.Millisecond)
 	defer stop()
-	const clients = 48
-	var left, stale atomic.Int64
+	const clients, least = 48, 3 * time.Second
+	var pairs, stale atomic.Int64
 	var example atomic.Pointer[string]
-	left.Store(int64(total))
 	began := time.Now()
 	var wg sync.WaitGroup
 	for i := range clients {
@@ -100,7 +100,7 @@ func readAfterWrite(t *testing.T, consistency string, total, maxReads int) tally
 				}
 				// One read at once, and more while the replicas catch up.
 				for range 1 + random.IntN(maxReads) {
-					if left.Add(-1) < 0 {
+					if pairs.Load() >= int64(total) && time.Since(began) >= least {
 						return
 					}
 					got, err := c.Do(ask...)
@@ -108,6 +108,7 @@ func readAfterWrite(t *testing.T, consistency string, total, maxReads int) tally
 						t.Errorf("%v: %v, %v", ask, got, err)
 						return
 					}
+					pairs.Add(1)
 					if got != want {
 						stale.Add(1)
 						text := fmt.Sprintf("client %d wrote %s and read %v", i, want, got)
@@ -120,7 +121,7 @@ func readAfterWrite(t *testing.T, consistency string, total, maxReads int) tally
 	wg.Wait()
 	took := time.Since(began)
 	stop()
-	got := tally{pairs: int64(total), stale: stale.Load(), took: took, fromPrimary: float64(reads(primary)-before) / float64(total)}
+	got := tally{pairs: pairs.Load(), stale: stale.Load(), took: took, fromPrimary: float64(reads(primary)-before) / float64(pairs.Load())}
 	if e := example.Load(); e != nil {
 		got.example = *e
 	}
