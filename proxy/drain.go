@@ -177,7 +177,7 @@ func (u *unblocking) Lost(*upstream.Call, bool, error) {}
 // is told that no more comes, and its own end awaited.
 func (s *session) leave(why error) {
 	if s.w.srv.draining.Load() && s.ded != nil && s.state&(subscribed|tracking|sticky) != 0 && s.flags&heard == 0 {
-		s.hearOut(why)
+		s.hearOut()
 		return
 	}
 	if !s.w.srv.draining.Load() || s.settledWith() {
@@ -209,12 +209,12 @@ func (s *session) settledWith() bool {
 // before it takes requests again, so that the answer to a PING comes behind
 // it: on a link of its own, since the session's may not answer (CLIENT REPLY
 // OFF).
-func (s *session) hearOut(why error) {
+func (s *session) hearOut() {
 	if s.flags&hearing != 0 {
 		return
 	}
 	s.flags |= hearing
-	t := &lastWords{s: s, why: why}
+	t := &lastWords{s: s}
 	t.call.Owner = t
 	s.w.loop.After(hearFor, t.end)
 	link, err := s.ded.Group().Shared(s.ded.Node)
@@ -230,7 +230,6 @@ func (s *session) hearOut(why error) {
 type lastWords struct {
 	call upstream.Call
 	s    *session
-	why  error
 }
 
 func (t *lastWords) Reply(_ *upstream.Call, _ []byte, done bool) {
@@ -256,9 +255,11 @@ func (t *lastWords) await() {
 	t.end()
 }
 
+// end closes the session, unless it has asked for something meanwhile: then
+// that is answered first.
 func (t *lastWords) end() {
 	if s := t.s; s.Open() && s.flags&heard == 0 {
 		s.flags |= heard
-		s.leave(t.why)
+		s.done()
 	}
 }

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -198,6 +199,32 @@ func TestSubscribersAreClosedInOrderWhenTheProxyEnds(t *testing.T) {
 	if lines := monitor.Rest(); !strings.Contains(lines, `"PUBLISH" "news" "99"`) {
 		t.Errorf("the monitor saw %.200q", lines)
 	}
+	p.AwaitEnd()
+}
+
+// TestSubscriberThatAsksWhileTheProxyEndsIsAnswered: a subscriber is kept for what its server may have sent it, and what it asks in
+// that time is a request like any other, also when the server takes longer than the wait.
+func TestSubscriberThatAsksWhileTheProxyEndsIsAnswered(t *testing.T) {
+	t.Parallel()
+	s := redisserver.Start(t)
+	p := startProxy(t, s.Addr())
+	c := p.client()
+	c.Send(request("SUBSCRIBE", "news"))
+	c.Want(array(bulk("subscribe"), bulk("news"), ":1\r\n"))
+	s.Pause()
+	t.Cleanup(s.Continue)
+	p.Terminate()
+	p.Eventually("begin to end", func() error {
+		if !strings.Contains(p.Log(), `"msg":"draining"`) {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+	c.Send(request("SUBSCRIBE", "sports"))
+	time.Sleep(800 * time.Millisecond)
+	s.Continue()
+	c.Want(array(bulk("subscribe"), bulk("sports"), ":2\r\n"))
+	c.Gone()
 	p.AwaitEnd()
 }
 

@@ -228,7 +228,8 @@ type Watchdog struct {
 type Metrics struct {
 	// Whether script calls are counted, by script, version, route and outcome,
 	// with their durations. Without them dashboards and alerts have nothing to
-	// say of scripts; docs/benchmarks.md has what they cost.
+	// say of scripts, and the API counts no calls; docs/sizing.md has what they
+	// cost.
 	ScriptCalls bool `yaml:"script_calls"`
 	// Number of distinct script names that get time series of their own. The
 	// calls of any others are counted together.
